@@ -1,0 +1,120 @@
+"""Reads the environment, and refuses a wrong value instead of guessing."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+if (BASE_DIR / ".env").is_file():
+    environ.Env.read_env(BASE_DIR / ".env")
+
+
+def text(name: str, default: str) -> str:
+    return str(env.str(name, default=default)).strip()
+
+
+def flag(name: str, default: bool) -> bool:
+    value = text(name, "true" if default else "false").lower()
+    if value in {"true", "yes", "on", "1"}:
+        return True
+    if value in {"false", "no", "off", "0"}:
+        return False
+    raise ImproperlyConfigured(f"{name}={value!r} is neither true nor false; set it to true or false")
+
+
+def whole_number(name: str, default: int, *, least: int = 0) -> int:
+    value = text(name, str(default))
+    try:
+        number = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={value!r} is not a whole number; the default is {default}") from None
+    if number < least:
+        raise ImproperlyConfigured(f"{name}={number} is less than {least}; the default is {default}")
+    return number
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """Read a comma-separated list; empty items are dropped."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def one_of(name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = text(name, default)
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name}={value!r} is not known; choose from: {', '.join(choices)}")
+    return value
+
+
+def url(name: str, schemes: tuple[str, ...]) -> str:
+    """Read a URL, empty when unset.
+
+    Raises ImproperlyConfigured, without the URL's password, when its scheme is not one of `schemes`.
+    """
+    value = text(name, "")
+    scheme = urlsplit(value).scheme
+    if value and scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} starts with {scheme!r}; it must start with one of: {', '.join(schemes)}")
+    return value
+
+
+def data_folder() -> Path:
+    """Where the embedded servers, the secret key and other state live (`DATA`)."""
+    return Path(text("DATA", str(BASE_DIR / ".data"))).expanduser().resolve()
+
+
+def socket_folder(data: Path) -> Path:
+    """A short folder for Unix sockets, one for each data folder and account.
+
+    A socket's path holds 107 bytes, and a checkout's path can be longer.
+    """
+    digest = hashlib.sha256(str(data).encode()).hexdigest()[:10]
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    # As root, Postgres runs as another account, which may not enter root's own runtime folder.
+    if runtime and os.geteuid() != 0 and len(runtime) < 60 and os.access(runtime, os.W_OK):
+        return Path(runtime) / f"switchyard-{digest}"
+    base = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()  # noqa: S108  (0700, owner checked on use)
+    return Path(base) / f"switchyard-{os.geteuid()}-{digest}"
+
+
+def secret_key(data: Path) -> str:
+    """The configured key, or the one that `manage.py up` keeps in the data folder.
+
+    Raises ImproperlyConfigured when neither exists and no embedded system is meant.
+    """
+    configured = text("SECRET_KEY", "")
+    if configured:
+        if len(configured) < 50 and not flag("DEBUG", False):
+            raise ImproperlyConfigured(
+                "SECRET_KEY has fewer than 50 characters; make one with: python -c "
+                '"import secrets; print(secrets.token_urlsafe(64))"'
+            )
+        return configured
+    kept = data / "secret_key"
+    try:
+        return kept.read_text().strip()
+    except FileNotFoundError:
+        pass
+    if text("DATABASE_URL", ""):
+        raise ImproperlyConfigured("SECRET_KEY is not set; set it to at least 50 random characters")
+    return create_secret_key(kept)
+
+
+def create_secret_key(path: Path) -> str:
+    import secrets
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    key = secrets.token_urlsafe(64)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another process was first
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key)
+    return key

@@ -1,0 +1,238 @@
+"""Django's settings: wiring only. Every value that differs between machines comes from the environment."""
+
+from typing import Any
+
+from config import environment as read
+
+BASE_DIR = read.BASE_DIR
+DATA_DIR = read.data_folder()
+SOCKET_DIR = read.socket_folder(DATA_DIR)
+
+DEBUG = read.flag("DEBUG", False)
+SECRET_KEY = read.secret_key(DATA_DIR)
+ALLOWED_HOSTS = read.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = read.words("CSRF_TRUSTED_ORIGINS")
+PUBLIC_URL = read.text("PUBLIC_URL", "")
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "csp",
+    "django_filters",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "django_celery_results",
+    "jobs",
+    "embeddings",
+    "reminders",
+    "reviews",
+]
+
+MIDDLEWARE = [
+    "jobs.health.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Postgres: embedded on a Unix socket unless DATABASE_URL points elsewhere -------------------------------------
+
+DATABASE_URL = read.url("DATABASE_URL", ("postgres", "postgresql", "pgsql"))
+EMBEDDED_POSTGRES = not DATABASE_URL
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": read.env.db_url_config(DATABASE_URL)
+    if DATABASE_URL
+    else {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "switchyard",
+        "USER": "switchyard",
+        "HOST": str(SOCKET_DIR / "pg"),
+    }
+}
+DATABASES["default"].setdefault("OPTIONS", {})
+DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
+DATABASES["default"]["CONN_MAX_AGE"] = read.whole_number("CONN_MAX_AGE", 60)
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis or Valkey: embedded on a Unix socket unless REDIS_URL or BROKER_URL point elsewhere ---------------------
+
+BROKER_URL = read.url("BROKER_URL", ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps")) or read.url(
+    "REDIS_URL", ("redis", "rediss", "redis+socket", "sentinel")
+)
+EMBEDDED_REDIS = not BROKER_URL
+CELERY_BROKER_URL = BROKER_URL or f"redis+socket://{SOCKET_DIR / 'valkey' / 'valkey.sock'}"
+
+# --- Celery: jobs.worker.app reads these; lanes, queues and routes come from jobs.lanes ----------------------------
+
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_RESULT_BACKEND = "jobs.ledger.backend:LedgerBackend"
+CELERY_RESULT_EXTENDED = True
+CELERY_RESULT_EXPIRES = 24 * 3600
+CELERY_TIMEZONE = read.text("TIME_ZONE", "UTC")
+CELERY_ENABLE_UTC = True
+CELERY_TASK_SOFT_TIME_LIMIT = 180
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_TASK_SEND_SENT_EVENT = True
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_TASK_TRACK_STARTED = False  # the claim says so, in the same statement
+CELERY_TASK_ACKS_LATE = False
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BEAT_SCHEDULER = "jobs.schedules.scheduler:LedgerScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+CELERY_BEAT_SYNC_EVERY = 1
+DJANGO_CELERY_BEAT_TZ_AWARE = True
+DJANGO_CELERY_RESULTS_TASK_ID_MAX_LENGTH = 255
+
+# --- Security ------------------------------------------------------------------------------------------------------
+
+HTTPS = read.flag("HTTPS", False)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if read.flag("BEHIND_PROXY", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+# GitHub sends up to 25 MB; Django's own limit of 2.5 MB would refuse it.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 26 * 1024 * 1024
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "manifest-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+
+# --- Pages and files -----------------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = read.text("TIME_ZONE", "UTC")
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+LOGIN_URL = "admin:login"
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "jobs.api.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["jobs.api.parsers.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "jobs.api.pagination.NewestFirst",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "jobs.api.problems.problem_details",
+    "DEFAULT_THROTTLE_CLASSES": [
+        "rest_framework.throttling.AnonRateThrottle",
+        "rest_framework.throttling.UserRateThrottle",
+    ],
+    "DEFAULT_THROTTLE_RATES": {
+        "anon": read.text("API_RATE_ANONYMOUS", "60/min"),
+        "user": read.text("API_RATE_USER", "6000/min"),
+    },
+    "PAGE_SIZE": 50,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Switchyard",
+    "DESCRIPTION": "Background jobs on a ledger: enqueue, watch, retry, cancel.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+}
+
+# --- Logging: one line an event; `manage.py up` colours it ----------------------------------------------------------
+
+LOG_LEVEL = read.one_of("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{levelname:<7} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        "celery.app.trace": {"level": "WARNING"},  # the ledger tells what ran; a line a job drowns the rest
+        "celery.worker.strategy": {"level": "WARNING"},
+        "django.server": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
+    },
+}
+
+# --- Switchyard's own ------------------------------------------------------------------------------------------------
+
+JOBS = {
+    "RESULT_HOURS": read.whole_number("RESULT_HOURS", 24, least=1),
+    "KEEP_SUCCEEDED_DAYS": read.whole_number("KEEP_SUCCEEDED_DAYS", 14, least=1),
+    "KEEP_FAILED_DAYS": read.whole_number("KEEP_FAILED_DAYS", 90, least=1),
+    "SELFTEST_HOSTS": read.words("SELFTEST_HOSTS"),
+}
+GITHUB = {
+    "WEBHOOK_SECRET": read.text("GITHUB_WEBHOOK_SECRET", ""),
+    "TOKEN": read.text("GITHUB_TOKEN", ""),
+    "API_URL": read.text("GITHUB_API_URL", "https://api.github.com"),
+}

@@ -1,0 +1,170 @@
+"""Celery's result backend: django-celery-results' tables, written by the ledger's finish."""
+
+from typing import Any
+
+from celery import states as celery_states
+from celery.exceptions import NotRegistered
+from django.db import connection
+from django_celery_results.backends.database import DatabaseBackend
+
+from jobs.ledger import finish, results, states
+from jobs.ledger.run import Run, run_of
+from jobs.models import Job, State
+from jobs.registry import policy_of
+
+# What Celery calls a ledger state, for a job that has no result row.
+_CELERY_STATE = {
+    State.SCHEDULED: celery_states.PENDING,
+    State.QUEUED: celery_states.PENDING,
+    State.RUNNING: celery_states.STARTED,
+    State.SUCCEEDED: celery_states.SUCCESS,
+    State.FAILED: celery_states.FAILURE,
+    State.CANCELLED: celery_states.REVOKED,
+    State.DISCARDED: celery_states.REVOKED,
+}
+
+
+class LedgerBackend(DatabaseBackend):
+    """Stock results, except that the state of a job changes in the same statement or transaction."""
+
+    # `jobs.clean_up` empties results; Celery's own daily task is not needed.
+    supports_autoexpire = True
+
+    def result_columns(self, result: Any, request: Any) -> dict[str, Any]:
+        """Encode a result. Raises EncodeError if it is not JSON."""
+        content_type, content_encoding, encoded = self.encode_content(result)
+        children = self.current_task_children(request) or []
+        _, _, meta = self.encode_content({**self._get_meta_from_request(request), "children": children})
+        return {
+            "content_type": content_type,
+            "content_encoding": content_encoding,
+            "result": encoded,
+            "meta": meta,
+            "periodic_task_name": getattr(request, "periodic_task_name", None),
+        }
+
+    def mark_as_done(
+        self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = celery_states.SUCCESS
+    ) -> None:
+        run = run_of(task_id)
+        if run is None:
+            return
+        keep = store_result and not request.ignore_result
+        columns = self.result_columns(result, request)
+        parts = (lambda: self.on_chord_part_return(request, state, result)) if request.chord else None
+        finish.succeed(run, columns, keep=keep or bool(request.chord), parts=parts)
+
+    def mark_as_failure(
+        self,
+        task_id: str,
+        exc: BaseException,
+        traceback: str | None = None,
+        request: Any = None,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        state: str = celery_states.FAILURE,
+    ) -> None:
+        """End a run by an error that is not tried again.
+
+        Called by a child for its own run; by a worker's main process for a run whose child was lost or ran too
+        long, which the claim's worker and process id tell; and for ids that have no row (a chord's body that will
+        not run), whose result alone is stored.
+        """
+        stock = super().mark_as_failure
+        run = run_of(task_id) or self._run_of_lost_child(task_id, request)
+        if run is None:
+            if isinstance(exc, NotRegistered):
+                self._fail_unknown(task_id, exc)
+            elif not Job.objects.filter(pk=task_id).exists():
+                stock(task_id, exc, traceback, request, store_result, call_errbacks, state)
+            return
+        if getattr(request, "lost_pid", None) and run.has_attempts_left:
+            delay = run.policy.delay_seconds(run.attempt)
+            finish.reschedule(run, outcome=finish.Outcome.FAILED, exc=exc, traceback=traceback, delay_seconds=delay)
+            return
+        run.body_done = True
+        finish.fail(
+            run,
+            exc,
+            traceback,
+            store=lambda: self._store_if(store_result or bool(request.chord), task_id, exc, state, traceback, request),
+            parts=lambda: stock(task_id, exc, traceback, request, False, call_errbacks, state),
+        )
+
+    def mark_as_retry(self, task_id: str, exc: Any, traceback: Any = None, request: Any = None, *rest: Any, **more: Any) -> None:
+        """The finish has stored it: the task class knows of every retry, this method only of those with results."""
+
+    def mark_as_revoked(
+        self, task_id: str, reason: str = "", request: Any = None, store_result: bool = True, state: str = celery_states.REVOKED
+    ) -> None:
+        """Cancel on Celery's own `revoke`: a waiting job at once, a running one whose child was ended by it."""
+        with connection.cursor() as cursor:
+            cancelled = states.cancel_waiting(cursor, task_id, f"revoked through Celery: {reason or 'no reason given'}")
+        run = None if cancelled else self._run_of_lost_child(task_id, request)
+        if run is not None:
+            self.end_cancelled(run, f"{reason or 'revoked'} through Celery", request)
+
+    def end_cancelled(self, run: Run, reason: str, request: Any) -> None:
+        """running → cancelled, with result and chord part."""
+        from celery.exceptions import TaskRevokedError
+
+        exc = TaskRevokedError(reason)
+        run.body_done = True
+
+        def parts() -> None:
+            if request.chord:
+                self.on_chord_part_return(request, celery_states.REVOKED, exc)
+
+        finish.stop(
+            run, reason, store=lambda: self._store_result(run.job_id, exc_info(self, exc), "REVOKED", None, request), parts=parts
+        )
+
+    def _run_of_lost_child(self, task_id: str, request: Any) -> Run | None:
+        pid = getattr(request, "lost_pid", None)
+        if not pid:
+            return None
+        found = finish.find_claim(task_id, request.hostname, pid)
+        if found is None:
+            return None
+        claim_id, attempt, max_attempts, task = found
+        run = Run(task_id, claim_id, attempt, max_attempts, policy_of(task))
+        return run
+
+    def _fail_unknown(self, task_id: str, exc: NotRegistered) -> None:
+        with connection.cursor() as cursor:
+            states.fail_waiting(cursor, task_id, f"NotRegistered: no worker of this queue knows the task {exc}")
+
+    def _store_if(self, wanted: bool, task_id: str, exc: BaseException, state: str, traceback: Any, request: Any) -> None:
+        if wanted:
+            self._store_result(task_id, self.prepare_exception(exc), state, traceback, request)
+
+    def _store_result(
+        self, task_id: str, result: Any, status: str, traceback: str | None = None, request: Any = None, using: Any = None
+    ) -> Any:
+        columns = self.result_columns(result, request)
+        with connection.cursor() as cursor:
+            results.store(
+                cursor,
+                {
+                    **columns,
+                    "task_id": task_id,
+                    "task_name": getattr(request, "task", None),
+                    "status": status,
+                    "worker": (getattr(request, "hostname", None) or "")[:100] or None,
+                    "traceback": traceback.replace("\x00", "\ufffd") if traceback else None,
+                },
+                final=status in celery_states.READY_STATES,
+            )
+        return result
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        meta: dict[str, Any] = super()._get_task_meta_for(task_id)
+        if meta.get("status") == celery_states.PENDING:
+            state = Job.objects.filter(pk=task_id).values_list("state", flat=True).first()
+            if state is not None:
+                meta["status"] = _CELERY_STATE[State(state)]
+        return meta
+
+
+def exc_info(backend: LedgerBackend, exc: BaseException) -> Any:
+    return backend.prepare_exception(exc)

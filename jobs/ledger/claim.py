@@ -1,0 +1,30 @@
+"""A message is a hint; the claim decides whether this process runs the job."""
+
+import uuid
+from typing import Any
+
+import psycopg
+
+from jobs.ledger import states
+from jobs.ledger.connection import claims
+from jobs.ledger.run import Run
+from jobs.registry import policy_of
+
+
+def claim(job_id: str, task: str, worker: str, pid: int) -> tuple[Run, Any, Any, int] | None:
+    """queued → running, for this process alone.
+
+    Returns the run, its edited args and kwargs (None where the message's are right) and the attempts before an
+    operator's latest retry; None if the job is not waiting to be run, in which case the message is to be dropped.
+    Waits for Postgres for as long as it is away.
+    """
+    claim_id = str(uuid.uuid4())
+
+    def take(connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+        return connection.execute(states.CLAIM, [claim_id, worker, pid, job_id, task]).fetchone()
+
+    row = claims().insist(take)
+    if row is None:
+        return None
+    attempt, max_attempts, before, args, kwargs = row
+    return Run(job_id, claim_id, attempt, max_attempts, policy_of(task)), args, kwargs, before

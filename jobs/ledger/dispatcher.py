@@ -1,0 +1,77 @@
+"""Sends what is due or was never sent. One runs in every worker; rows are taken with SKIP LOCKED, so any number may."""
+
+import logging
+import random
+import threading
+from typing import Any
+
+import psycopg
+from celery import current_app
+from psycopg.rows import dict_row
+
+from jobs.ledger import states
+from jobs.ledger.connection import LedgerConnection
+from jobs.ledger.publisher import publish
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+BATCH = 100
+#: How long the sender's own process has to hand a message over before a dispatcher does.
+UNSENT_GRACE_SECONDS = 1.0
+EXPIRY_EVERY_TICKS = 5
+
+
+class Dispatcher(threading.Thread):
+    """Looks once a second, and again at once while there is more to send than fits a batch."""
+
+    def __init__(self) -> None:
+        super().__init__(name="ledger-dispatcher", daemon=True)
+        self.connection = LedgerConnection(durable=True)
+        self.stopping = threading.Event()
+        self._ticks = 0
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    def run(self) -> None:
+        pause = TICK_SECONDS
+        while not self.stopping.is_set():
+            try:
+                more = self.tick() == BATCH
+                pause = TICK_SECONDS
+            except Exception as exc:
+                # Postgres or the broker is away. What is owed stays owed; only the log must not fill up.
+                logger.warning("Dispatching waits: %s: %s", type(exc).__name__, str(exc).strip()[:200])
+                more = False
+                pause = min(pause * 2, 5.0)
+            if not more:
+                self.stopping.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311  (spreads load)
+
+    def tick(self) -> int:
+        """Send one batch. Returns how many messages went out; raises when Postgres or the broker is away."""
+        self._ticks += 1
+        if self._ticks % EXPIRY_EVERY_TICKS == 1:
+            self.connection.use(_discard_expired)
+        return self.connection.use(_send_batch)
+
+
+def _send_batch(connection: psycopg.Connection[Any]) -> int:
+    """The rows stay locked until their messages are out and marked: a death in between leaves them owed."""
+    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(states.DUE, {"limit": BATCH, "grace": UNSENT_GRACE_SECONDS})
+        rows = cursor.fetchall()
+        if not rows:
+            return 0
+        with current_app.producer_pool.acquire(block=True, timeout=5) as producer:
+            for row in rows:
+                publish(producer, row)
+        states.mark_sent(cursor, [row["id"] for row in rows])
+    return len(rows)
+
+
+def _discard_expired(connection: psycopg.Connection[Any]) -> None:
+    with connection.cursor() as cursor:
+        expired = states.discard_expired(cursor)
+    if expired:
+        logger.info("%d jobs expired before they could run", len(expired))

@@ -1,0 +1,184 @@
+"""The one door in: every message that Celery sends becomes a row in the sender's own transaction.
+
+All of Celery's ways of sending (delay, apply_async, canvas, retry, beat, send_task) end in `send_task_message`, so
+that is where a job is written down. Nothing is published here: a background thread does that after the commit.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from celery.app.amqp import AMQP
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+from kombu import Exchange
+from kombu import Queue as KombuQueue
+
+from jobs.lanes import DEFAULT_QUEUE, QUEUES
+from jobs.ledger import states
+from jobs.ledger.errors import JobRefused
+from jobs.ledger.publisher import publish_soon
+from jobs.ledger.records import Message, Record, record_of
+from jobs.ledger.run import current_run
+
+
+class _Sending(threading.local):
+    origin: tuple[str, str] | None = None
+    folded: dict[str, str]
+
+    def __init__(self) -> None:
+        self.folded = {}
+
+
+_sending = _Sending()
+
+
+@contextlib.contextmanager
+def sent_by(origin: str, detail: str = "") -> Iterator[None]:
+    """Mark what this thread sends inside the block as coming from `origin` (a user, a schedule, a host)."""
+    before = _sending.origin
+    _sending.origin = (origin, detail)
+    try:
+        yield
+    finally:
+        _sending.origin = before
+
+
+def holder_of(job_id: str) -> str:
+    """The id of the job that the one just sent from this thread was folded into, or its own."""
+    return _sending.folded.pop(job_id, job_id)
+
+
+class LedgerAMQP(AMQP):
+    """Celery's message layer, with the ledger in front of the broker."""
+
+    def as_task_v2(  # type: ignore[override]
+        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, countdown: Any = None, *rest: Any, **more: Any
+    ) -> Any:
+        """Keep a countdown as a delay, to be counted from Postgres' clock instead of the sender's."""
+        message = super().as_task_v2(task_id, name, args, kwargs, None, *rest, **more)
+        if countdown:
+            message.headers["delay_seconds"] = countdown
+        return message
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        self.task_protocols = {2: self.as_task_v2}
+
+    @property
+    def send_task_message(self) -> Any:
+        return self._enter
+
+    def send_to_broker(self, producer: Any, name: str, message: Any, **options: Any) -> Any:
+        """Publish as stock Celery does."""
+        sender = self.__dict__.get("_stock_sender") or self._create_task_sender()
+        self.__dict__["_stock_sender"] = sender
+        return sender(producer, name, message, **options)
+
+    def _enter(
+        self,
+        producer: Any,
+        name: str,
+        message: Any,
+        *,
+        exchange: Any = None,
+        routing_key: str | None = None,
+        queue: Any = None,
+        serializer: str | None = None,
+        priority: int | None = None,
+        headers: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Write one message down as a job. Raises JobRefused, with what to change, for what cannot be kept."""
+        if self.app.conf.task_always_eager and not getattr(settings, "TESTING", False):
+            raise ImproperlyConfigured("task_always_eager bypasses the ledger; it is for tests alone")
+        if serializer not in (None, "json"):
+            raise JobRefused(f"serializer {serializer!r} is refused: jobs are JSON only")
+        message_headers = {**message.headers, **(headers or {})}
+        entering = Message(
+            task=name,
+            headers=message_headers,
+            body=message.body,
+            queue=_queue_name(queue, exchange, routing_key),
+            priority=priority,
+        )
+        origin, detail = _origin(message_headers)
+        enter(record_of(entering, origin=origin, origin_detail=detail))
+
+
+def enter(record: Record) -> None:
+    """Take in one record: now, or, when the running job's body has ended, together with its finish."""
+    run = current_run()
+    if run is not None and record.id == run.job_id:
+        run.own = record
+    elif run is not None and run.body_done:
+        run.held.append(record)
+    else:
+        enter_now([record])
+
+
+def enter_now(records: Sequence[Record]) -> None:
+    """Insert records in the caller's transaction; their messages follow its commit."""
+    if not records:
+        return
+    with connection.cursor() as cursor:
+        inserted = states.insert(cursor, records)
+        for record in records:
+            if record.id not in inserted:
+                _settle_conflict(cursor, record, inserted)
+    now = [record for record in records if inserted.get(record.id) == "queued"]
+    if now:
+        transaction.on_commit(lambda: publish_soon([record.id for record in now]), robust=True)
+
+
+def _settle_conflict(cursor: states.Cursor, record: Record, inserted: dict[str, str]) -> None:
+    """A row of the same id is the same job, sent again; one of the same key takes this one in."""
+    for _ in range(5):
+        if states.replace_awaited(cursor, record):
+            inserted[record.id] = "queued"
+            return
+        cursor.execute(
+            """
+            SELECT id FROM jobs_job WHERE id = %s OR (
+                unique_key = %s AND state IN ('scheduled', 'queued', 'running')) ORDER BY id = %s DESC LIMIT 1
+            """,
+            [record.id, record.unique_key, record.id],
+        )
+        found = cursor.fetchall()
+        if found:
+            if found[0][0] != record.id:
+                _sending.folded[record.id] = found[0][0]
+            return
+        # The holder of the key finished between the two statements.
+        inserted.update(states.insert(cursor, [record]))
+        if record.id in inserted:
+            return
+    raise JobRefused(f"job {record.id} met the key {record.unique_key!r} being taken and released; send it again")
+
+
+def _origin(headers: dict[str, Any]) -> tuple[str, str]:
+    if _sending.origin is not None:
+        return _sending.origin
+    if headers.get("periodic_task_name"):
+        return "schedule", str(headers["periodic_task_name"])
+    return ("workflow", "") if headers.get("parent_id") else ("code", "")
+
+
+def _queue_name(queue: Any, exchange: Any, routing_key: str | None) -> str:
+    """The queue to send to. Raises JobRefused for an unknown one and for an exchange of one's own.
+
+    Kombu's Redis transport drops messages without a word when a named exchange's bindings are gone, so messages are
+    routed by queue name alone.
+    """
+    name = queue.name if isinstance(queue, KombuQueue) else queue
+    exchange_name = exchange.name if isinstance(exchange, Exchange) else exchange
+    if name is None and exchange_name in (None, "") and routing_key:
+        name = routing_key
+    if exchange_name and exchange_name != name:
+        raise JobRefused(f"exchange {exchange_name!r} is refused: jobs are routed by queue name; pass queue=…")
+    name = name or DEFAULT_QUEUE
+    if name not in QUEUES:
+        raise JobRefused(f"unknown queue {name!r}; choose from: {', '.join(QUEUES)}")
+    return str(name)

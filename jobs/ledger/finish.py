@@ -1,0 +1,188 @@
+"""How a run ends. Whatever Celery sends because of it is inserted in the same transaction, or not at all."""
+
+import logging
+import time
+import traceback as tracebacks
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from celery import states as celery_states
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from jobs.ledger import results, states
+from jobs.ledger.door import enter_now
+from jobs.ledger.flusher import drain, finish_soon
+from jobs.ledger.publisher import publish_soon
+from jobs.ledger.records import Record
+from jobs.ledger.run import Run
+from jobs.models import Outcome, State
+
+logger = logging.getLogger(__name__)
+
+MAX_TRACEBACK = 50_000
+MAX_MESSAGE = 10_000
+
+
+def succeed(run: Run, result: Mapping[str, Any], *, keep: bool, parts: Callable[[], None] | None = None) -> None:
+    """running → succeeded.
+
+    result: the columns that LedgerBackend.result_columns encodes. parts: Celery's work on a chord this job belongs
+    to, done in the finish's transaction. Without parts and held sends, the finish is left to the flusher.
+    """
+    row = {"id": run.job_id, "claim_id": run.claim_id, "keep": keep, **result}
+    if run.own is not None:
+        # The task sent itself again (retry with throw=False) and then returned.
+        reschedule(run, outcome=Outcome.RETRIED)
+        return
+    if parts is None and not run.held:
+        run.finished = True
+        finish_soon(row)
+        return
+
+    def finish(cursor: states.Cursor) -> bool:
+        return run.job_id in states.succeed(cursor, [row])
+
+    _in_one_transaction(run, finish, parts)
+
+
+def fail(run: Run, exc: BaseException, traceback: str | None, store: Callable[[], None], parts: Callable[[], None]) -> None:
+    """running → failed. store: writes the result; parts: chord, chain and errbacks, done in the same transaction."""
+
+    def finish(cursor: states.Cursor) -> bool:
+        ended = states.end_attempt(
+            cursor, run.job_id, run.claim_id, state=State.FAILED, outcome=Outcome.FAILED, **describe(exc, traceback)
+        )
+        if ended:
+            store()
+        return ended
+
+    _in_one_transaction(run, finish, parts)
+
+
+def reschedule(
+    run: Run,
+    *,
+    outcome: Outcome,
+    exc: BaseException | None = None,
+    traceback: str | None = None,
+    delay_seconds: float | None = None,
+    store: Callable[[], None] | None = None,
+) -> None:
+    """running → scheduled, for another attempt after `delay_seconds`, or as the job's own send says."""
+    own = run.own
+    if own is not None:
+        delay_seconds = own.delay_seconds if own.delay_seconds is not None else (None if own.run_at else 0.0)
+
+    def finish(cursor: states.Cursor) -> bool:
+        ended = states.end_attempt(
+            cursor,
+            run.job_id,
+            run.claim_id,
+            state=State.SCHEDULED,
+            outcome=outcome,
+            delay_seconds=delay_seconds,
+            own=own,
+            **describe(exc, traceback),
+        )
+        if ended and store is not None:
+            store()
+        return ended
+
+    _in_one_transaction(run, finish, None)
+
+
+def await_replacement(run: Run) -> None:
+    """running → scheduled, without a time: a canvas that ends in this job's id was sent in its place."""
+
+    def finish(cursor: states.Cursor) -> bool:
+        return states.end_attempt(
+            cursor, run.job_id, run.claim_id, state=State.SCHEDULED, outcome=Outcome.SUCCEEDED, forever=True
+        )
+
+    _in_one_transaction(run, finish, None)
+
+
+def stop(run: Run, reason: str, store: Callable[[], None], parts: Callable[[], None]) -> None:
+    """running → cancelled, on an operator's request."""
+
+    def finish(cursor: states.Cursor) -> bool:
+        ended = states.end_attempt(
+            cursor, run.job_id, run.claim_id, state=State.CANCELLED, outcome=Outcome.CANCELLED, reason=reason
+        )
+        if ended:
+            store()
+        return ended
+
+    _in_one_transaction(run, finish, parts)
+
+
+def describe(exc: BaseException | None, traceback: str | None = None) -> dict[str, str]:
+    """What an attempt keeps of an error: class, message, traceback and one line."""
+    if exc is None:
+        return {}
+    message = str(exc).replace("\x00", "\ufffd")[:MAX_MESSAGE]
+    name = type(exc).__name__
+    text = traceback or "".join(tracebacks.format_exception(exc))
+    first_line = message.strip().split("\n", 1)[0][:500]
+    return {
+        "error": f"{name}: {first_line}" if first_line else name,
+        "error_class": f"{type(exc).__module__}.{type(exc).__qualname__}",
+        "message": message,
+        "traceback": text.replace("\x00", "\ufffd")[-MAX_TRACEBACK:],
+    }
+
+
+def _in_one_transaction(
+    run: Run, finish: Callable[[states.Cursor], bool], parts: Callable[[], None] | None
+) -> None:
+    """Finish, do Celery's parts, insert what was sent meanwhile; again from the start if Postgres went away.
+
+    A claim that no longer holds changes nothing: neither parts nor sends happen.
+    """
+    drain()  # a chord reads its members' results: those of this process must be there
+    already_held = list(run.held)
+    pause = 0.05
+    while True:
+        run.held = list(already_held)
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    held = finish(cursor)
+                if held:
+                    if parts is not None:
+                        parts()
+                    enter_now(_without_own_id(run))
+            break
+        except (OperationalError, InterfaceError) as exc:
+            logger.warning("Postgres is away (%s); job %s waits to be finished", str(exc).strip()[:200], run.job_id)
+            connection.close()
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+    run.finished = True
+    if not held:
+        logger.warning("Job %s had moved on; this finish of it counts for nothing", run.job_id)
+
+
+def _without_own_id(run: Run) -> list[Record]:
+    return [record for record in run.held if record.id != run.job_id]
+
+
+def find_claim(job_id: str, worker: str, pid: int | None) -> tuple[str, int, int, str] | None:
+    """The claim that a worker's lost child held: claim id, attempt, max_attempts, task. For the main process."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT claim_id::text, attempt, max_attempts, task FROM jobs_job
+            WHERE id = %s AND state = 'running' AND worker = %s AND (%s::int IS NULL OR pid = %s)
+            """,
+            [job_id, worker, pid, pid],
+        )
+        row = cursor.fetchone()
+    return tuple(row) if row else None
+
+
+def requeue_messages(ids: list[str]) -> None:
+    publish_soon(ids)
+
+
+FAILURE, RETRY, REVOKED = celery_states.FAILURE, celery_states.RETRY, celery_states.REVOKED

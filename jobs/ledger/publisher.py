@@ -1,0 +1,165 @@
+"""Hands messages to the broker behind the sender's back: a send never waits for Redis.
+
+One daemon thread a process, started with the first send. What it cannot deliver (the broker is away, the queue of
+waiting ids is full, the process dies) stays in Postgres without `sent_at`, and a worker's dispatcher sends it.
+"""
+
+import atexit
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from celery import current_app
+from django.conf import settings
+from django.db import connection
+
+from jobs.lanes import QUEUES
+from jobs.ledger import states
+from jobs.ledger.records import MESSAGE_COLUMNS, message_of
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING = 20_000
+GROUP = 200
+EXIT_SECONDS = 2.0
+
+_FETCH = f"SELECT {MESSAGE_COLUMNS} FROM jobs_job WHERE id = ANY(%s) AND state = 'queued' AND sent_at IS NULL"  # noqa: S608
+
+
+def publish_soon(ids: Sequence[str]) -> None:
+    """Have committed, queued jobs sent by this process' thread. Never blocks, never raises."""
+    thread = _thread()
+    for job_id in ids:
+        try:
+            thread.waiting.put_nowait(job_id)
+        except queue.Full:
+            return
+
+
+def publish(producer: Any, row: dict[str, Any]) -> None:
+    """Send one row's message. Raises kombu's OperationalError when the broker is away."""
+    headers, properties, body = message_of(row)
+    current_app.amqp.send_to_broker(
+        producer,
+        row["task"],
+        _task_message(headers, properties, body),
+        queue=row["queue"],
+        priority=broker_priority(row["queue"], row["priority"]),
+        retry=False,
+    )
+
+
+def broker_priority(queue_name: str, priority: int) -> int:
+    """The broker's number for a ledger priority: Kombu's Redis transport takes 0 first, RabbitMQ the largest."""
+    if settings.CELERY_BROKER_URL.startswith("amqp"):
+        return priority
+    return 9 - QUEUES[queue_name].clamp(priority)
+
+
+def _task_message(headers: dict[str, Any], properties: dict[str, Any], body: tuple[Any, Any, Any]) -> Any:
+    from celery.app.amqp import task_message
+
+    sent_event = None
+    if current_app.conf.task_send_sent_event:
+        sent_event = {
+            "uuid": headers["id"],
+            "name": headers["task"],
+            "args": headers["argsrepr"],
+            "kwargs": headers["kwargsrepr"],
+            **{key: headers[key] for key in ("root_id", "parent_id", "retries", "eta", "expires")},
+        }
+    return task_message(headers, properties, body, sent_event)
+
+
+class Publisher(threading.Thread):
+    """Sends the ids it is given, in groups."""
+
+    def __init__(self) -> None:
+        super().__init__(name="ledger-publisher", daemon=True)
+        self.waiting: queue.Queue[str] = queue.Queue(MAX_WAITING)
+        self.pid = os.getpid()
+
+    def run(self) -> None:
+        while True:
+            group = [self.waiting.get()]
+            while len(group) < GROUP:
+                try:
+                    group.append(self.waiting.get_nowait())
+                except queue.Empty:
+                    break
+            try:
+                self._send(group)
+            except Exception as exc:
+                # Dispatchers send what is left; here, only avoid hammering what is away.
+                logger.warning("%d messages are left to the dispatchers: %s", len(group), str(exc).strip()[:200])
+                connection.close()
+                time.sleep(0.5)
+            finally:
+                for _ in group:
+                    self.waiting.task_done()
+
+    def _send(self, group: list[str]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_FETCH, [group])
+            rows = states.rows(cursor)
+        sent: list[str] = []
+        try:
+            with current_app.producer_pool.acquire(block=True) as producer:
+                for row in _decoded(rows):
+                    publish(producer, row)
+                    sent.append(row["id"])
+        finally:
+            if sent:
+                with connection.cursor() as cursor:
+                    states.mark_sent(cursor, sent)
+
+    def drain(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self.waiting.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+
+def _decoded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Django's cursors leave jsonb as text."""
+    import json
+
+    for row in rows:
+        for column in ("args", "kwargs", "embed", "headers"):
+            if isinstance(row[column], str):
+                row[column] = json.loads(row[column])
+    return rows
+
+
+_publisher: Publisher | None = None
+_start = threading.Lock()
+
+
+def _thread() -> Publisher:
+    global _publisher
+    publisher = _publisher
+    if publisher is None or publisher.pid != os.getpid() or not publisher.is_alive():
+        with _start:
+            if _publisher is None or _publisher.pid != os.getpid() or not _publisher.is_alive():
+                _publisher = Publisher()
+                _publisher.start()
+            publisher = _publisher
+    return publisher
+
+
+def drain(seconds: float = EXIT_SECONDS) -> None:
+    """Give this process' thread a moment to send what waits; the rest is the dispatchers'."""
+    if _publisher is not None and _publisher.pid == os.getpid():
+        _publisher.drain(seconds)
+
+
+def _after_fork() -> None:
+    global _start
+    _start = threading.Lock()
+
+
+atexit.register(drain)
+os.register_at_fork(after_in_child=_after_fork)

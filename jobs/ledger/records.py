@@ -1,0 +1,202 @@
+"""A Celery message on its way into the ledger, and back out of it."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kombu.utils.json import dumps as kombu_dumps
+
+from jobs.lanes import QUEUES
+from jobs.ledger.errors import JobRefused
+from jobs.registry import NO_POLICY, policy_of
+
+#: Marks a message as one whose row exists; without it a message is a foreign client's.
+LEDGER_HEADER = "ledger"
+MAX_DELAY = timedelta(days=3660)
+MAX_ARGUMENT_BYTES = 1_000_000
+
+# Derived again from the row whenever the message is built, or kept in columns of their own.
+_IN_COLUMNS = frozenset(
+    "lang task id eta expires group root_id parent_id retries argsrepr kwargsrepr delay_seconds unique_key".split()
+)
+
+
+@dataclass
+class Record:
+    """One row to insert. Times are ISO 8601; `delay_seconds` counts from Postgres' clock."""
+
+    id: str
+    task: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    embed: dict[str, Any]
+    headers: dict[str, Any]
+    queue: str
+    priority: int
+    max_attempts: int
+    origin: str
+    origin_detail: str = ""
+    unique_key: str | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    group_id: str | None = None
+    run_at: str | None = None
+    delay_seconds: float | None = None
+    expires_at: str | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def is_workflow_step(self) -> bool:
+        return any(self.embed.get(part) for part in ("callbacks", "errbacks", "chain", "chord"))
+
+
+@dataclass
+class Message:
+    """What `AMQP.send_task_message` was given, before it became a record."""
+
+    task: str
+    headers: dict[str, Any]
+    body: tuple[Any, Any, Any]
+    queue: str
+    priority: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Record:
+    """Check a message and turn it into a row.
+
+    Raises JobRefused if the arguments are not JSON, too large, or the time to run is absurd.
+    """
+    headers = message.headers
+    args, kwargs, embed = _plain(message.body, message.task)
+    policy = policy_of(message.task)
+    return Record(
+        id=str(headers["id"]),
+        task=message.task,
+        args=args,
+        kwargs=kwargs,
+        embed={key: value for key, value in embed.items() if value},
+        headers={k: v for k, v in _plain(headers, message.task).items() if k not in _IN_COLUMNS and v not in (None, [], {})},
+        queue=message.queue,
+        priority=QUEUES[message.queue].clamp(message.priority),
+        max_attempts=policy.max_attempts,
+        origin=origin,
+        origin_detail=origin_detail[:255],
+        unique_key=headers.get("unique_key") or unique_key(message.task, args, kwargs),
+        parent_id=headers.get("parent_id"),
+        root_id=headers.get("root_id") or str(headers["id"]),
+        group_id=headers.get("group"),
+        run_at=_checked_time(headers.get("eta"), "eta", message.task),
+        delay_seconds=_checked_delay(headers.get("delay_seconds"), message.task),
+        expires_at=_checked_time(headers.get("expires"), "expires", message.task),
+    )
+
+
+def unique_key(task: str, args: list[Any], kwargs: dict[str, Any]) -> str | None:
+    """The key of a job with these arguments, or None.
+
+    Raises JobRefused if the task's `unique` function fails on them or its key is longer than 255 characters.
+    """
+    policy = policy_of(task)
+    if policy is NO_POLICY or policy.unique is None:
+        return None
+    try:
+        key = policy.unique(*args, **kwargs)
+    except Exception as exc:
+        raise JobRefused(f"the unique key of {task} cannot be made from these arguments: {exc}") from exc
+    if key is not None and len(key) > 255:
+        raise JobRefused(f"the unique key of {task} has {len(key)} characters; at most 255 are kept: {key[:60]}…")
+    return key
+
+
+def _plain(value: Any, task: str) -> Any:
+    """Turn a value into what JSON and Postgres can hold: Celery's own types by its encoder, no NUL, no NaN."""
+    try:
+        text = kombu_dumps(value)
+    except Exception as exc:
+        raise JobRefused(f"the arguments of {task} are not JSON: {exc}; send an id or plain values instead") from exc
+    if len(text) > MAX_ARGUMENT_BYTES:
+        raise JobRefused(
+            f"the arguments of {task} take {len(text):,} bytes; at most {MAX_ARGUMENT_BYTES:,} are kept: send an id instead"
+        )
+    return _clean(json.loads(text), task)
+
+
+def _clean(value: Any, task: str) -> Any:
+    if isinstance(value, str):
+        # Postgres stores neither NUL nor half of a surrogate pair.
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode() if _is_odd(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise JobRefused(f"the arguments of {task} hold {value}, which JSON cannot; send null or a string instead")
+    if isinstance(value, list):
+        return [_clean(item, task) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key, task): _clean(item, task) for key, item in value.items()}
+    return value
+
+
+def _is_odd(text: str) -> bool:
+    return "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _checked_time(value: str | None, what: str, task: str) -> str | None:
+    if not value:
+        return None
+    try:
+        when = datetime.fromisoformat(value)
+    except ValueError:
+        raise JobRefused(f"{what}={value!r} of {task} is not an ISO 8601 time") from None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    if when > datetime.now(UTC) + MAX_DELAY:
+        raise JobRefused(f"{what}={value} of {task} is more than {MAX_DELAY.days} days ahead")
+    return when.isoformat()
+
+
+def _checked_delay(seconds: float | None, task: str) -> float | None:
+    if seconds is None:
+        return None
+    if not math.isfinite(seconds) or seconds > MAX_DELAY.total_seconds():
+        raise JobRefused(f"countdown={seconds} of {task} is more than {MAX_DELAY.days} days")
+    return max(0.0, float(seconds))
+
+
+#: The columns that `message_of` needs, in the order in which dispatchers select them.
+MESSAGE_COLUMNS = "id, task, args, kwargs, embed, headers, queue, priority, attempt, parent_id, root_id, group_id"
+
+
+def message_of(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], tuple[Any, Any, Any]]:
+    """Build a row's Celery message (protocol 2): headers, properties and body.
+
+    No ETA and no expiry go along: both are kept in Postgres, and a broker would judge them by a worker's clock.
+    """
+    args, kwargs = row["args"], row["kwargs"]
+    headers = {
+        "lang": "py",
+        "shadow": None,
+        "eta": None,
+        "expires": None,
+        "timelimit": [None, None],
+        "ignore_result": False,
+        "group_index": None,
+        "origin": "switchyard",
+        "stamped_headers": None,
+        "stamps": {},
+        "replaced_task_nesting": 0,
+        **row["headers"],
+        "task": row["task"],
+        "id": row["id"],
+        "root_id": row["root_id"],
+        "parent_id": row["parent_id"],
+        "group": row["group_id"],
+        "retries": max(0, row["attempt"] - row["headers"].get("attempts_before", 0)),
+        "argsrepr": repr(args)[:1024],
+        "kwargsrepr": repr(kwargs)[:1024],
+        LEDGER_HEADER: 1,
+    }
+    properties = {"correlation_id": row["id"], "reply_to": ""}
+    embed = {key: row["embed"].get(key) for key in ("callbacks", "errbacks", "chain", "chord")}
+    return headers, properties, (args, kwargs, embed)

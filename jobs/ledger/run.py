@@ -1,0 +1,56 @@
+"""The job that this process is running at the moment."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobs.ledger.records import Record
+    from jobs.registry import Policy
+
+
+@dataclass
+class Run:
+    """One claimed attempt. (job_id, claim_id) is the fence: what finishes it must show both."""
+
+    job_id: str
+    claim_id: str
+    attempt: int
+    max_attempts: int
+    policy: "Policy"
+    began: float = field(default_factory=time.monotonic)
+    progress_stored_at: float = 0.0
+    # Once the body has ended, what Celery sends on its behalf is held, and inserted together with the finish.
+    body_done: bool = False
+    finished: bool = False
+    replaced: bool = False
+    held: "list[Record]" = field(default_factory=list)
+    # A send under the job's own id: Celery's retry, or a replacement of one task.
+    own: "Record | None" = None
+
+    @property
+    def has_attempts_left(self) -> bool:
+        return self.attempt < self.max_attempts
+
+
+class _Current(threading.local):
+    run: Run | None = None
+
+
+_current = _Current()
+
+
+def current_run() -> Run | None:
+    """The run that goes on in this thread and is not finished."""
+    run = _current.run
+    return run if run is not None and not run.finished else None
+
+
+def run_of(job_id: str) -> Run | None:
+    run = current_run()
+    return run if run is not None and run.job_id == job_id else None
+
+
+def set_current(run: Run | None) -> None:
+    _current.run = run

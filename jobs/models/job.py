@@ -1,0 +1,153 @@
+"""What is owed and what became of it: jobs, and their ended attempts."""
+
+from django.contrib.postgres.indexes import OpClass
+from django.db import models
+from django.db.models import F, Q
+
+
+class State(models.TextChoices):
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DISCARDED = "discarded"
+
+
+UNFINISHED = (State.SCHEDULED, State.QUEUED, State.RUNNING)
+FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.DISCARDED)
+
+
+class Outcome(models.TextChoices):
+    """How an attempt ended. `retried`: the task asked for another run without an error."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRIED = "retried"
+    CANCELLED = "cancelled"
+    DISCARDED = "discarded"
+
+
+class Job(models.Model):
+    """One call of a task; its id is the Celery task id.
+
+    scheduled → queued → running → succeeded | failed | cancelled | discarded.
+    Only `jobs.ledger.states` changes a state. Rows are written by the ledger in SQL, so defaults here are for
+    tests and the admin. Times come from Postgres' clock.
+    """
+
+    # Collation C lets the primary key serve searches by prefix.
+    id = models.CharField(primary_key=True, max_length=255, db_collation="C")
+    task = models.CharField(max_length=255)
+    args = models.JSONField(default=list)
+    kwargs = models.JSONField(default=dict)
+    queue = models.CharField(max_length=64)
+    priority = models.SmallIntegerField(default=5, help_text="0 to 9; 9 is taken first.")
+    state = models.CharField(max_length=9, choices=State, default=State.QUEUED)
+
+    attempt = models.PositiveIntegerField(default=0, help_text="Runs so far, the present one included.")
+    max_attempts = models.PositiveIntegerField(default=1)
+    unique_key = models.CharField(max_length=255, null=True, blank=True)
+
+    run_at = models.DateTimeField(help_text="Not before this time.")
+    created_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True, help_text="When its message was last handed to the broker.")
+    started_at = models.DateTimeField(null=True, blank=True, help_text="When the latest attempt began.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+
+    worker = models.CharField(max_length=255, blank=True, default="")
+    pid = models.IntegerField(null=True, blank=True)
+    claim_id = models.UUIDField(null=True, blank=True)
+
+    progress = models.FloatField(null=True, blank=True, help_text="From 0 to 1.")
+    progress_note = models.TextField(blank=True, default="")
+    error = models.TextField(blank=True, default="", help_text="The latest error in one line.")
+    reason = models.TextField(blank=True, default="", help_text="Why it was cancelled or discarded.")
+
+    origin = models.CharField(
+        max_length=16, default="code", help_text="code, api, admin, command, schedule, workflow or foreign."
+    )
+    origin_detail = models.CharField(max_length=255, blank=True, default="", help_text="The user, schedule or host.")
+    parent_id = models.CharField(max_length=255, null=True, blank=True, db_collation="C")
+    root_id = models.CharField(max_length=255, null=True, blank=True, db_collation="C")
+    group_id = models.CharField(max_length=255, null=True, blank=True, db_collation="C")
+
+    # What Celery needs to build the same message again.
+    embed = models.JSONField(default=dict, help_text="Callbacks, errbacks, chain and chord.")
+    headers = models.JSONField(default=dict)
+
+    class Meta:
+        permissions = [
+            ("enqueue_job", "Can enqueue a job"),
+            ("retry_job", "Can retry a job"),
+            ("edit_job_arguments", "Can retry a job with edited arguments"),
+            ("cancel_job", "Can cancel a job"),
+            ("discard_job", "Can discard a job"),
+        ]
+        constraints = [
+            models.CheckConstraint(name="job_state_known", condition=Q(state__in=State.values)),
+            models.CheckConstraint(
+                name="job_finished_at_when_finished",
+                condition=Q(state__in=FINISHED) ^ Q(finished_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="job_claimed_when_running", condition=Q(state=State.RUNNING) ^ Q(claim_id__isnull=True)
+            ),
+            models.CheckConstraint(name="job_priority_0_to_9", condition=Q(priority__gte=0, priority__lte=9)),
+            models.UniqueConstraint(
+                name="job_unique_key_unfinished",
+                fields=["unique_key"],
+                condition=Q(state__in=UNFINISHED, unique_key__isnull=False),
+            ),
+        ]
+        indexes = [
+            # Hot paths: only unfinished rows, so their cost does not grow with history.
+            models.Index(name="job_due", fields=["run_at"], condition=Q(state=State.SCHEDULED)),
+            models.Index(name="job_unsent", fields=["run_at"], condition=Q(state=State.QUEUED, sent_at__isnull=True)),
+            models.Index(name="job_unfinished", fields=["queue", "state"], condition=Q(state__in=UNFINISHED)),
+            models.Index(
+                name="job_expiring",
+                fields=["expires_at"],
+                condition=Q(state__in=(State.SCHEDULED, State.QUEUED), expires_at__isnull=False),
+            ),
+            # Lists: newest first, and the same for one task.
+            models.Index(F("created_at").desc(), F("id").desc(), name="job_newest"),
+            models.Index(F("task"), F("created_at").desc(), name="job_by_task"),
+            models.Index(
+                F("finished_at").desc(),
+                name="job_not_succeeded",
+                condition=Q(state__in=(State.FAILED, State.CANCELLED, State.DISCARDED)),
+            ),
+            models.Index(OpClass(F("root_id"), "text_pattern_ops"), name="job_root", condition=Q(parent_id__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task} [{self.id}]"
+
+
+class Attempt(models.Model):
+    """One ended run of a job; the run that goes on is told by the job's own worker, pid and started_at."""
+
+    # Without a constraint: a foreign key would lock the job's row once more for every run.
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, db_constraint=False, related_name="attempts", db_index=False)
+    number = models.PositiveIntegerField()
+    worker = models.CharField(max_length=255)
+    pid = models.IntegerField(null=True)
+    claim_id = models.UUIDField()
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField()
+    outcome = models.CharField(max_length=9, choices=Outcome)
+    error_class = models.CharField(max_length=255, blank=True, default="")
+    message = models.TextField(blank=True, default="")
+    traceback = models.TextField(blank=True, default="")
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ["number"]
+        constraints = [models.UniqueConstraint(name="attempt_once_per_claim", fields=["job", "number", "claim_id"])]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} of {self.job_id}: {self.outcome}"

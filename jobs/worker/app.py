@@ -1,0 +1,75 @@
+"""The Celery app class: lanes as queues, the ledger as message layer, task class and backend."""
+
+import os
+from typing import Any
+
+from celery import Celery, signals
+from kombu import Queue as KombuQueue
+
+from jobs.lanes import DEFAULT_QUEUE, QUEUES
+
+# By name: they load with a worker, after Django's apps.
+BOOTSTEPS = ("jobs.worker.bootsteps:DispatcherStep", "jobs.worker.bootsteps:HeartbeatStep")
+
+
+class LedgerCelery(Celery):
+    """Celery with the ledger in front of the broker and behind every run."""
+
+    amqp_cls = "jobs.ledger.door:LedgerAMQP"
+    task_cls = "jobs.worker.task:LedgerTask"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_after_configure.connect(_apply_defaults)
+        self.steps["worker"].update(BOOTSTEPS)
+
+    def send_task(self, *args: Any, **kwargs: Any) -> Any:
+        """Celery's, except that a folded job's result is its holder's."""
+        from jobs.ledger.door import holder_of
+
+        result = super().send_task(*args, **kwargs)
+        holder = holder_of(result.id)
+        if holder == result.id:
+            return result
+        held = self.AsyncResult(holder)
+        held.folded = True
+        return held
+
+
+def _apply_defaults(sender: Celery, source: Any, **_: Any) -> None:
+    conf = sender.conf
+    conf.task_queues = [KombuQueue(name, routing_key=name) for name in QUEUES]
+    conf.task_default_queue = DEFAULT_QUEUE
+    conf.task_default_exchange = ""
+    conf.broker_transport_options = _transport_options(str(conf.broker_url or ""))
+    # Keep Django's connection between tasks; LedgerTask closes an old or broken one before it is used.
+    conf["CELERY_DB_REUSE_MAX"] = 1_000_000_000
+
+
+def _transport_options(broker_url: str) -> dict[str, Any]:
+    if broker_url.startswith("amqp"):
+        return {}
+    return {
+        # The ledger knows what is owed; Kombu's acknowledgement costs three round trips a job and runs jobs twice.
+        "ack_emulation": False,
+        "priority_steps": list(range(10)),
+        "queue_order_strategy": "priority",
+        "socket_connect_timeout": 3,
+        "socket_timeout": 10,
+        "socket_keepalive": True,
+    }
+
+
+@signals.worker_process_shutdown.connect
+def _on_child_exit(**_: Any) -> None:
+    """A child that is recycled or stopped writes its last finishes and sends before it goes."""
+    from jobs.ledger import flusher, publisher
+
+    flusher.drain()
+    publisher.drain()
+
+
+@signals.worker_process_init.connect
+def _on_child_start(**_: Any) -> None:
+    # Billiard's children die with their parent, but a supervisor's own signal handling must not be inherited.
+    os.environ["SWITCHYARD_CHILD"] = "1"

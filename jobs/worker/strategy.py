@@ -1,0 +1,58 @@
+"""Takes in messages of foreign Celery clients: they get a row before they run."""
+
+import logging
+from typing import Any
+
+from celery.worker.strategy import default, hybrid_to_proto2, proto1_to_proto2
+from django.db import connection, transaction
+
+from jobs.lanes import DEFAULT_QUEUE, QUEUES
+from jobs.ledger import states
+from jobs.ledger.errors import JobRefused
+from jobs.ledger.records import LEDGER_HEADER, Message, record_of
+
+logger = logging.getLogger(__name__)
+
+
+def ledger_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
+    """Celery's own strategy, behind an adoption of messages that carry no ledger header."""
+    handle = default(task, app, consumer, **options)
+
+    def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
+        if LEDGER_HEADER not in (message.headers or {}) and not adopt(task.name, message, body):
+            return ack()
+        return handle(message, body, ack, reject, callbacks, **more)
+
+    return on_message
+
+
+def adopt(task_name: str, message: Any, body: Any) -> bool:
+    """Write a foreign message down. Returns whether to run it now; one with an ETA waits in Postgres instead."""
+    try:
+        headers, payload = _protocol_2(message, body)
+        queue = (message.delivery_info or {}).get("routing_key")
+        entering = Message(
+            task=task_name,
+            headers=headers,
+            body=payload,
+            queue=queue if queue in QUEUES else DEFAULT_QUEUE,
+        )
+        record = record_of(entering, origin="foreign", origin_detail=str(headers.get("origin") or ""))
+    except (JobRefused, KeyError, TypeError, ValueError) as exc:
+        logger.error("A foreign message for %s is dropped: %s", task_name, exc)
+        return False
+    with transaction.atomic(), connection.cursor() as cursor:
+        state = states.insert(cursor, [record]).get(record.id)
+        if state == "queued":
+            states.mark_sent(cursor, [record.id])
+    connection.close()
+    # A row of that id that is already there is the same message once more: the claim decides.
+    return state != "scheduled"
+
+
+def _protocol_2(message: Any, body: Any) -> tuple[dict[str, Any], Any]:
+    if body is None and "args" not in message.payload:
+        return dict(message.headers), message.payload
+    convert = hybrid_to_proto2 if "args" in message.payload else proto1_to_proto2
+    payload, headers, _, _ = convert(message, message.payload if convert is hybrid_to_proto2 else body)
+    return headers, payload
