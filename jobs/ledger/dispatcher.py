@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 from celery import current_app
-from psycopg.rows import dict_row
 
 from jobs.ledger import states
 from jobs.ledger.connection import LedgerConnection
@@ -57,16 +56,21 @@ class Dispatcher(threading.Thread):
 
 
 def _send_batch(connection: psycopg.Connection[Any]) -> int:
-    """The rows stay locked until their messages are out and marked: a death in between leaves them owed."""
-    with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(states.DUE, {"limit": BATCH, "grace": UNSENT_GRACE_SECONDS})
-        rows = cursor.fetchall()
-        if not rows:
+    """Promote what is due, then send what is owed.
+
+    While rows are being sent they stay locked: a death in between leaves them owed, and a claim waits for the commit.
+    """
+    with connection.cursor() as cursor:
+        if not states.is_anything_owed(cursor, UNSENT_GRACE_SECONDS):
             return 0
-        with current_app.producer_pool.acquire(block=True, timeout=5) as producer:
-            for row in rows:
-                publish(producer, row)
-        states.mark_sent(cursor, [row["id"] for row in rows])
+        promoted = states.promote_due(cursor, BATCH)
+    with connection.transaction(), connection.cursor() as cursor:
+        rows = states.lock_owed(cursor, promoted=promoted, limit=BATCH, grace_seconds=UNSENT_GRACE_SECONDS)
+        if rows:
+            with current_app.producer_pool.acquire(block=True, timeout=5) as producer:
+                for row in rows:
+                    publish(producer, row)
+            states.mark_sent(cursor, [row["id"] for row in rows])
     return len(rows)
 
 

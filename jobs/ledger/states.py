@@ -8,8 +8,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from psycopg.rows import dict_row  # noqa: F401  (re-exported for dispatchers)
-
 from jobs.ledger.records import MESSAGE_COLUMNS, Record
 from jobs.models import Outcome, State
 
@@ -57,9 +55,9 @@ _INSERT = """
         id text, task text, args jsonb, kwargs jsonb, queue text, priority int, max_attempts int, unique_key text,
         run_at timestamptz, delay_seconds float8, expires_at timestamptz, origin text, origin_detail text,
         parent_id text, root_id text, group_id text, embed jsonb, headers jsonb),
-    LATERAL (SELECT clock_timestamp() AS clock,
-                    COALESCE(clock_timestamp() + make_interval(secs => r.delay_seconds), r.run_at,
-                             clock_timestamp()) AS due OFFSET 0) AS t
+    -- One reading of the clock a row: read twice, "now" would lie a microsecond ahead of itself.
+    LATERAL (SELECT clock_timestamp() AS clock OFFSET 0) AS c,
+    LATERAL (SELECT c.clock, COALESCE(c.clock + make_interval(secs => r.delay_seconds), r.run_at, c.clock) AS due) AS t
     ON CONFLICT DO NOTHING
     RETURNING id, state
 """
@@ -217,34 +215,57 @@ def end_attempt(
     return bool(cursor.fetchall())
 
 
-DUE = f"""
+def is_anything_owed(cursor: Cursor, grace_seconds: float) -> bool:
+    """Whether a message is due or unsent: one cheap statement, which is all that an idle dispatcher asks."""
+    cursor.execute(
+        """
+        SELECT EXISTS (SELECT 1 FROM jobs_job WHERE state = 'scheduled' AND run_at <= now())
+            OR EXISTS (SELECT 1 FROM jobs_job WHERE state = 'queued' AND sent_at IS NULL
+                       AND run_at <= now() - make_interval(secs => %s))
+        """,
+        [grace_seconds],
+    )
+    return bool(cursor.fetchall()[0][0])
+
+
+def promote_due(cursor: Cursor, limit: int) -> list[str]:
+    """scheduled → queued, where the time has come. Commit this before publishing.
+
+    A claim sees the committed state: were the message out first, its claim would find the job still scheduled, and
+    drop the message.
+    """
+    cursor.execute(
+        """
+        UPDATE jobs_job SET state = 'queued', sent_at = NULL
+        WHERE id IN (SELECT id FROM jobs_job WHERE state = 'scheduled' AND run_at <= now()
+                     ORDER BY run_at LIMIT %s FOR UPDATE SKIP LOCKED)
+        RETURNING id
+        """,
+        [limit],
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+_OWED = f"""
     SELECT {MESSAGE_COLUMNS} FROM jobs_job
-    WHERE id IN (
-        (SELECT id FROM jobs_job WHERE state = 'scheduled' AND run_at <= now() ORDER BY run_at LIMIT %(limit)s)
-        UNION ALL
-        (SELECT id FROM jobs_job
-         WHERE state = 'queued' AND sent_at IS NULL AND run_at <= now() - make_interval(secs => %(grace)s)
-         ORDER BY run_at LIMIT %(limit)s))
-      AND (state = 'scheduled' OR sent_at IS NULL)
+    WHERE state = 'queued' AND sent_at IS NULL
+      AND (run_at <= now() - make_interval(secs => %(grace)s) OR id = ANY(%(promoted)s))
     ORDER BY priority DESC, run_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 """  # noqa: S608  (constants only)
 
 
-def owed_messages(cursor: Cursor, *, limit: int, grace_seconds: float) -> list[dict[str, Any]]:
-    """Lock the rows whose message is owed: due, or queued for `grace_seconds` without having been sent."""
-    cursor.execute(DUE, {"limit": limit, "grace": grace_seconds})
+def lock_owed(cursor: Cursor, *, promoted: Sequence[str], limit: int, grace_seconds: float) -> list[dict[str, Any]]:
+    """Lock queued rows whose message is owed: just promoted, or unsent for `grace_seconds`."""
+    cursor.execute(_OWED, {"promoted": list(promoted), "limit": limit, "grace": grace_seconds})
     return rows(cursor)
 
 
 def mark_sent(cursor: Cursor, ids: Sequence[str]) -> None:
-    """scheduled → queued where due, and note the sending. Rows that were claimed meanwhile stay as they are."""
+    """Note the sending. Rows that were claimed meanwhile stay as they are."""
     cursor.execute(
-        """
-        UPDATE jobs_job SET state = 'queued', sent_at = clock_timestamp()
-        WHERE id = ANY(%s) AND ((state = 'queued' AND sent_at IS NULL) OR (state = 'scheduled' AND run_at <= now()))
-        """,
+        "UPDATE jobs_job SET sent_at = clock_timestamp() WHERE id = ANY(%s) AND state = 'queued' AND sent_at IS NULL",
         [list(ids)],
     )
 
