@@ -1,22 +1,17 @@
 """What runs inside a worker's main process beside Celery: the dispatcher and the heartbeat."""
 
 import logging
-import os
-import socket
 import threading
 from typing import Any
 
-import psutil
 import psycopg
 from celery import bootsteps, signals
-from psycopg.types.json import Jsonb
 
 from jobs.ledger.connection import AWAY, LedgerConnection
 from jobs.ledger.dispatcher import Dispatcher
+from jobs.worker.heartbeat import HEARTBEAT_SECONDS, leave, memory_bytes, report
 
 logger = logging.getLogger(__name__)
-
-HEARTBEAT_SECONDS = 5.0
 
 
 class DispatcherStep(bootsteps.StartStopStep):
@@ -58,6 +53,8 @@ class Heartbeat(threading.Thread):
         self.worker = worker
         self.connection = LedgerConnection(durable=False)
         self.gone = threading.Event()
+        self.beats = 0
+        self.memory: int | None = None
 
     def run(self) -> None:
         while not self.gone.is_set():
@@ -72,51 +69,24 @@ class Heartbeat(threading.Thread):
     def leave(self, **_: Any) -> None:
         self.gone.set()
         try:
-            self.connection.use(
-                lambda c: c.execute("UPDATE jobs_worker SET stopped_at = clock_timestamp() WHERE name = %s", [self.name_])
-            )
+            self.connection.use(self._leave)
         except psycopg.Error as exc:
             logger.warning("The worker's leaving could not be written: %s", str(exc).strip()[:200])
 
-    @property
-    def name_(self) -> str:
-        return str(self.worker.hostname)
-
     def _beat(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        connection.execute(
-            """
-            INSERT INTO jobs_worker (name, host, pid, queues, children, memory_bytes, version, started_at,
-                                     heartbeat_at, stopped_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp(), clock_timestamp(), NULL)
-            ON CONFLICT (name) DO UPDATE SET
-                started_at = CASE WHEN jobs_worker.pid = EXCLUDED.pid AND jobs_worker.stopped_at IS NULL
-                                  THEN jobs_worker.started_at ELSE clock_timestamp() END,
-                host = EXCLUDED.host, pid = EXCLUDED.pid, queues = EXCLUDED.queues, children = EXCLUDED.children,
-                memory_bytes = EXCLUDED.memory_bytes, version = EXCLUDED.version,
-                heartbeat_at = clock_timestamp(), stopped_at = NULL
-            """,
-            [
-                self.name_,
-                socket.gethostname(),
-                os.getpid(),
-                Jsonb(sorted(self.worker.app.amqp.queues.consume_from)),
-                self.worker.concurrency,
-                memory_bytes(),
-                os.environ.get("SWITCHYARD_VERSION", ""),
-            ],
-        )
+        # Reading the children's memory walks /proc; every minute is often enough.
+        if self.beats % 12 == 0:
+            self.memory = memory_bytes()
+        self.beats += 1
+        with connection.cursor() as cursor:
+            report(
+                cursor,
+                name=str(self.worker.hostname),
+                queues=sorted(self.worker.app.amqp.queues.consume_from),
+                children=self.worker.concurrency,
+                memory=self.memory,
+            )
 
-
-def memory_bytes() -> int | None:
-    """The proportional set size of this process and its children, which counts shared pages once; None if unknown."""
-    total = 0
-    try:
-        me = psutil.Process()
-        for process in [me, *me.children(recursive=True)]:
-            try:
-                total += getattr(process.memory_full_info(), "pss", 0)
-            except psutil.NoSuchProcess:
-                continue
-    except (psutil.AccessDenied, OSError):
-        return None
-    return total or None
+    def _leave(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        with connection.cursor() as cursor:
+            leave(cursor, str(self.worker.hostname))

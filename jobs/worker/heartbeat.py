@@ -1,0 +1,57 @@
+"""The row by which a worker, or a beat, tells that it lives."""
+
+import json
+import os
+import socket
+
+import psutil
+
+from jobs.ledger.states import Cursor
+
+HEARTBEAT_SECONDS = 5.0
+
+
+def report(cursor: Cursor, *, name: str, queues: list[str], children: int, memory: int | None) -> None:
+    """Write this process' heartbeat, by Postgres' clock, in one statement."""
+    cursor.execute(
+        """
+        INSERT INTO jobs_worker (name, host, pid, queues, children, memory_bytes, version, started_at, heartbeat_at,
+                                 stopped_at)
+        VALUES (%s, %s, %s, %s::jsonb, %s, %s, %s, clock_timestamp(), clock_timestamp(), NULL)
+        ON CONFLICT (name) DO UPDATE SET
+            started_at = CASE WHEN jobs_worker.pid = EXCLUDED.pid AND jobs_worker.stopped_at IS NULL
+                              THEN jobs_worker.started_at ELSE clock_timestamp() END,
+            host = EXCLUDED.host, pid = EXCLUDED.pid, queues = EXCLUDED.queues, children = EXCLUDED.children,
+            memory_bytes = EXCLUDED.memory_bytes, version = EXCLUDED.version,
+            heartbeat_at = clock_timestamp(), stopped_at = NULL
+        """,
+        [
+            name,
+            socket.gethostname(),
+            os.getpid(),
+            json.dumps(queues),
+            children,
+            memory,
+            os.environ.get("SWITCHYARD_VERSION", ""),
+        ],
+    )
+
+
+def leave(cursor: Cursor, name: str) -> None:
+    """Note that this process ended in order."""
+    cursor.execute("UPDATE jobs_worker SET stopped_at = clock_timestamp() WHERE name = %s", [name])
+
+
+def memory_bytes() -> int | None:
+    """The proportional set size of this process and its children, which counts shared pages once; None if unknown."""
+    total = 0
+    try:
+        me = psutil.Process()
+        for process in [me, *me.children(recursive=True)]:
+            try:
+                total += getattr(process.memory_full_info(), "pss", 0)
+            except psutil.NoSuchProcess:
+                continue
+    except (psutil.AccessDenied, OSError):
+        return None
+    return total or None
