@@ -104,6 +104,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_RESULT_BACKEND = "jobs.ledger.backend:LedgerBackend"
 CELERY_RESULT_EXTENDED = True
 CELERY_RESULT_EXPIRES = 24 * 3600
+CELERY_IMPORTS = read.words("TASK_MODULES")  # further modules with tasks, beside each app's tasks.py
 CELERY_TIMEZONE = read.text("TIME_ZONE", "UTC")
 CELERY_ENABLE_UTC = True
 CELERY_TASK_SOFT_TIME_LIMIT = 180

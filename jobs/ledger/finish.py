@@ -6,19 +6,19 @@ import traceback as tracebacks
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from celery import states as celery_states
+from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from jobs.ledger import results, states
+from jobs.ledger import states
 from jobs.ledger.door import enter_now
 from jobs.ledger.flusher import drain, finish_soon
-from jobs.ledger.publisher import publish_soon
 from jobs.ledger.records import Record
 from jobs.ledger.run import Run
 from jobs.models import Outcome, State
 
 logger = logging.getLogger(__name__)
 
+MACHINERY = ("jobs/worker/task.py", "celery/app/trace.py", "celery/app/autoretry.py")
 MAX_TRACEBACK = 50_000
 MAX_MESSAGE = 10_000
 
@@ -120,7 +120,7 @@ def describe(exc: BaseException | None, traceback: str | None = None) -> dict[st
     """What an attempt keeps of an error: class, message, traceback and one line."""
     if exc is None:
         return {}
-    message = str(exc).replace("\x00", "\ufffd")[:MAX_MESSAGE]
+    message = _message(exc).replace("\x00", "\ufffd")[:MAX_MESSAGE]
     name = type(exc).__name__
     text = traceback or "".join(tracebacks.format_exception(exc))
     first_line = message.strip().split("\n", 1)[0][:500]
@@ -128,8 +128,30 @@ def describe(exc: BaseException | None, traceback: str | None = None) -> dict[st
         "error": f"{name}: {first_line}" if first_line else name,
         "error_class": f"{type(exc).__module__}.{type(exc).__qualname__}",
         "message": message,
-        "traceback": text.replace("\x00", "\ufffd")[-MAX_TRACEBACK:],
+        "traceback": _own_frames(text).replace("\x00", "\ufffd")[-MAX_TRACEBACK:],
     }
+
+
+def _message(exc: BaseException) -> str:
+    if isinstance(exc, SoftTimeLimitExceeded):
+        return "the job ran longer than its soft time limit"
+    if isinstance(exc, TimeLimitExceeded):
+        return f"the job ran longer than its hard time limit of {exc.args[0] if exc.args else '?'} s; its process was ended"
+    return str(exc)
+
+
+def _own_frames(traceback: str) -> str:
+    """Leave out the frames of the machinery around every task, which hide the task's own."""
+    kept: list[str] = []
+    hidden = False
+    for line in traceback.split("\n"):
+        if line.startswith('  File "'):
+            hidden = any(part in line for part in MACHINERY)
+        elif not line.startswith("   "):
+            hidden = False
+        if not hidden:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _in_one_transaction(
@@ -179,10 +201,3 @@ def find_claim(job_id: str, worker: str, pid: int | None) -> tuple[str, int, int
         )
         row = cursor.fetchone()
     return tuple(row) if row else None
-
-
-def requeue_messages(ids: list[str]) -> None:
-    publish_soon(ids)
-
-
-FAILURE, RETRY, REVOKED = celery_states.FAILURE, celery_states.RETRY, celery_states.REVOKED

@@ -1,0 +1,115 @@
+"""Tasks that end in every way there is; loaded by the tests' processes through TASK_MODULES."""
+
+import contextlib
+import sys
+import time
+from typing import Any
+
+from celery import chain, group, shared_task
+from celery.exceptions import Ignore, Reject
+
+from jobs import job
+
+
+@shared_task(name="probe.add")
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@shared_task(name="probe.total")
+def total(values: list[int]) -> int:
+    return sum(values)
+
+
+@shared_task(name="probe.boom")
+def boom() -> None:
+    raise ValueError("boom")
+
+
+@shared_task(name="probe.note_error")
+def note_error(task_id: str) -> str:
+    return f"noted {task_id}"
+
+
+@shared_task(name="probe.soft", soft_time_limit=1, time_limit=30)
+def soft() -> None:
+    time.sleep(20)
+
+
+@shared_task(name="probe.hard", soft_time_limit=1, time_limit=2)
+def hard() -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with contextlib.suppress(BaseException):
+            time.sleep(0.5)
+
+
+@shared_task(name="probe.memory")
+def memory() -> None:
+    raise MemoryError
+
+
+@shared_task(name="probe.leave")
+def leave() -> None:
+    sys.exit(3)
+
+
+@shared_task(name="probe.ignore")
+def ignore() -> None:
+    raise Ignore
+
+
+@shared_task(name="probe.reject")
+def reject() -> None:
+    raise Reject("unfit", requeue=False)
+
+
+@shared_task(name="probe.replace", bind=True)
+def replace(self: Any, x: int) -> None:
+    raise self.replace(add.s(x, 1))
+
+
+@shared_task(name="probe.replace_by_chain", bind=True)
+def replace_by_chain(self: Any, x: int) -> None:
+    raise self.replace(chain(add.s(x, 1), add.s(1)))
+
+
+@shared_task(name="probe.replace_by_group", bind=True)
+def replace_by_group(self: Any, x: int) -> None:
+    raise self.replace(group(add.s(x, 1), add.s(x, 2)))
+
+
+@shared_task(name="probe.autoretry", autoretry_for=(ValueError,), default_retry_delay=0, max_retries=2)
+def autoretry() -> None:
+    raise ValueError("again")
+
+
+@shared_task(name="probe.not_json")
+def not_json() -> object:
+    return object()
+
+
+@shared_task(name="probe.parent")
+def parent() -> int:
+    add.delay(1, 1)
+    return 1
+
+
+@job(name="probe.policy", max_attempts=3, backoff_seconds=0)
+def policy() -> None:
+    """Fails by its own policy, without Celery's retry."""
+    raise ValueError("by policy")
+
+
+@job(name="probe.unique", unique=lambda number: f"probe:{number}", max_attempts=1)
+def unique(number: int) -> int:
+    return number
+
+
+@job(name="probe.long", max_attempts=1)
+def long(seconds: float) -> str:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.1)
+        job.progress(min(0.99, 1 - (end - time.monotonic()) / seconds), "on the way")
+    return "done"
