@@ -183,10 +183,8 @@ def check_arguments(task: Task, args: list[Any], kwargs: dict[str, Any]) -> None
 
 
 def _signature(task: Task) -> inspect.Signature:
-    signature = inspect.signature(task.run)
-    if isinstance(task.run, types.MethodType) or not getattr(task, "__bound__", False):
-        return signature
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
+    """Of the function as it is called: a bound task's `self` is not among the parameters."""
+    return inspect.signature(task.run)
 
 
 def _hints(task: Task) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from django.db import transaction
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
+from jobs.lanes import QUEUES
 from jobs.ledger.door import sent_by
+from jobs.ledger.errors import JobRefused
 from jobs.models import Job
 from jobs.operators.actors import Actor
 from jobs.operators.jobs import Enqueued
@@ -79,6 +81,10 @@ def enqueue_run(actor: Actor, schedule_id: int | str) -> Enqueued:
         check_arguments(task, args, kwargs)
     except ArgumentsDoNotFit as exc:
         raise ArgumentsDoNotFit(f"schedule {schedule.name!r}: {exc}") from None
+    if schedule.queue and schedule.queue not in QUEUES:
+        raise JobRefused(
+            f"schedule {schedule.name!r}: unknown queue {schedule.queue!r}; choose from: {', '.join(QUEUES)}"
+        )
     options = {name: getattr(schedule, name) for name in ("queue", "exchange", "routing_key", "priority")}
     options["expires"] = schedule.expire_seconds
     given = {name: value for name, value in options.items() if value is not None}

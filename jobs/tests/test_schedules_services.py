@@ -140,12 +140,13 @@ def test_a_clocked_schedule_runs_once_also_when_it_was_missed() -> None:
 def test_a_solar_schedule_runs_once_a_day() -> None:
     row = SolarSchedule.objects.create(event="sunrise", latitude="38.72", longitude="-9.14")
     task = PeriodicTask.objects.create(name="sunrise", task="selftest.echo", solar=row)
+    task = PeriodicTask.objects.get(pk=task.pk)
 
     runs = next_runs(task, 3, datetime(2026, 6, 1, tzinfo=UTC))
 
     assert [run.day for run in runs] == [1, 2, 3]
     assert {run.hour for run in runs} == {5}
-    assert describe_schedule(task) == "at sunrise at 38.72, -9.14"
+    assert describe_schedule(task) == "at sunrise at 38.720000, -9.140000"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_running_now_sends_the_schedules_job_and_leaves_its_next_run() -> None:
     [
         ({"args": "not json"}, schedules.ScheduleUnusable),
         ({"kwargs": "[1]"}, schedules.ScheduleUnusable),
-        ({"args": "[1, 2]"}, ArgumentsDoNotFit),
+        ({"args": "[1, 2, 3]"}, ArgumentsDoNotFit),
         ({"args": "[1]", "queue": "nowhere"}, JobRefused),
         ({"args": "[1]", "exchange": "own"}, JobRefused),
         ({"task": "os.system"}, UnknownTask),
