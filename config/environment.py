@@ -12,8 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-if (BASE_DIR / ".env").is_file():
-    environ.Env.read_env(BASE_DIR / ".env")
+# An empty SWITCHYARD_ENV_FILE means none; what the environment sets wins over the file.
+_env_file = os.environ.get("SWITCHYARD_ENV_FILE", str(BASE_DIR / ".env"))
+if _env_file and Path(_env_file).is_file():
+    environ.Env.read_env(_env_file)
 
 
 def text(name: str, default: str) -> str:

@@ -1,0 +1,118 @@
+"""Real worker processes on the test database."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from jobs.stack.parent import before_exec
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+@dataclass
+class LiveWorker:
+    """A running worker. `pid` is its main process; its pool's children are that one's children."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log_path: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def wait_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while " ready." not in self.log():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"worker {self.name} did not become ready:\n{self.log()[-5000:]}")
+            time.sleep(0.05)
+
+    def stop(self, timeout_seconds: float = STOP_SECONDS) -> int:
+        """Stop it warm, as in production; by force when it takes too long. Returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """kill -9 of the main process; its children die with it."""
+        self.process.kill()
+        return self.process.wait()
+
+
+@dataclass
+class LiveWorkers:
+    """Starts workers; see the fixture `live_worker`."""
+
+    folder: Path
+    started: list[LiveWorker] = field(default_factory=list)
+
+    def __call__(self, *queues: str, concurrency: int = 2, pool: str = "prefork", **env: str) -> LiveWorker:
+        """Start a worker on these queues (default: `default`), with `env` over our environment, and wait for it."""
+        queues = queues or ("default",)
+        name = f"test-{os.getpid()}-{len(self.started) + 1}@localhost"
+        log_path = self.folder / f"worker-{len(self.started) + 1}.log"
+        command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", ",".join(queues), "-n", name]
+        command += ["-c", str(concurrency), "-P", pool, "--without-gossip", "--without-mingle", "-l", "INFO"]
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=Path(__file__).resolve().parents[2],
+                env={**os.environ, "DATABASE_URL": database_url(), "LOG_LEVEL": "INFO", **env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=before_exec(signal.SIGKILL),
+            )
+        worker = LiveWorker(name, process, log_path)
+        self.started.append(worker)
+        worker.wait_ready()
+        return worker
+
+    def stop(self) -> None:
+        for worker in self.started:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGTERM)
+        for worker in self.started:
+            worker.stop()
+
+
+def database_url() -> str:
+    """The URL of the database that the tests use now, for child processes."""
+    from django.conf import settings
+    from django.db import connection
+
+    name = str(connection.settings_dict["NAME"])
+    if settings.DATABASE_URL:
+        return urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
+    host = urlencode({"host": settings.DATABASES["default"]["HOST"]})
+    return f"postgres://{settings.DATABASES['default']['USER']}@/{name}?{host}"
+
+
+def flush_broker() -> None:
+    """Empty the broker that the tests use."""
+    from celery import current_app
+
+    from jobs.lanes import QUEUES
+
+    with current_app.pool.acquire(block=True) as connection:
+        channel = connection.default_channel
+        if connection.transport.driver_type == "redis":
+            channel.client.flushdb()
+        else:
+            for name in QUEUES:
+                channel.queue_declare(queue=name, durable=True, auto_delete=False)
+                channel.queue_purge(name)

@@ -1,0 +1,157 @@
+"""pytest plugin: real Postgres and Valkey for the session, real workers for a test.
+
+Loaded by `-p jobs.tests.plugin` in pyproject.toml, because it must set the environment before Django's settings load.
+With DATABASE_URL and BROKER_URL (or REDIS_URL) set, those servers are used; the broker's database is then flushed.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jobs.tests.live import LiveWorkers
+
+_FOLDER_PREFIX = "switchyard-test-"
+_servers: list[Any] = []
+_deselected: list[pytest.Item] = []
+_workers = pytest.StashKey[LiveWorkers]()
+
+
+def pytest_addoption() -> None:
+    """Called as soon as the plugin is loaded: pytest-django reads the settings a little later."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    os.environ["SWITCHYARD_ENV_FILE"] = ""  # a developer's .env is not for tests
+    _sweep()
+    data = Path(tempfile.gettempdir()) / f"{_FOLDER_PREFIX}{os.getpid()}"
+    data.mkdir(mode=0o755)
+    os.environ["DATA"] = str(data)
+    os.environ["TASK_MODULES"] = "jobs.tests.probe_tasks"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes long; `make test` leaves it out, `make test-all` runs it")
+    config.addinivalue_line("markers", "browser: drives a real Chromium")
+    from django.conf import settings
+
+    settings.TESTING = True
+    settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    # Pages are rendered without collecting their static files first.
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Start the servers, now that there is something to run; from the main thread, which their lives hang on."""
+    if not session.items or session.config.option.collectonly:
+        return
+    from django.conf import settings
+
+    from jobs.stack.servers import Postgres, Valkey
+
+    for embedded, kind in ((settings.EMBEDDED_POSTGRES, Postgres), (settings.EMBEDDED_REDIS, Valkey)):
+        if embedded:
+            server = kind(settings.DATA_DIR, settings.SOCKET_DIR, throwaway=True)
+            _servers.append(server)
+            with (settings.DATA_DIR / f"{server.name}.log").open("wb") as log:
+                try:
+                    server.run(log)
+                except Exception:
+                    sys.stderr.write((settings.DATA_DIR / f"{server.name}.log").read_text(errors="replace"))
+                    raise
+
+
+def pytest_unconfigure() -> None:
+    for server in reversed(_servers):
+        server.stop()
+    _servers.clear()
+    if Path(os.environ["DATA"]).name.startswith(_FOLDER_PREFIX):
+        _remove(Path(os.environ["DATA"]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Let this process' own senders finish before tables are emptied or dropped under them."""
+    from jobs.ledger import flusher, publisher
+
+    publisher.drain()
+    flusher.drain()
+
+
+@pytest.fixture
+def broker(transactional_db: None) -> Iterator[None]:
+    """An empty broker before and after the test."""
+    from jobs.tests.live import flush_broker
+
+    flush_broker()
+    yield
+    flush_broker()
+
+
+@pytest.fixture
+def live_worker(request: pytest.FixtureRequest, broker: None, tmp_path: Path) -> Iterator[LiveWorkers]:
+    """Start real workers on the test database: `live_worker("default", "fast_lane", concurrency=2, LOG_LEVEL="DEBUG")`.
+
+    Returns, once the worker is ready, a LiveWorker. It is stopped at the end; its log is shown when the test fails.
+    Needs `@pytest.mark.django_db(transaction=True)`: a worker sees only what is committed.
+    """
+    workers = LiveWorkers(tmp_path)
+    request.node.stash[_workers] = workers
+    try:
+        yield workers
+    finally:
+        workers.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    report = yield
+    workers = item.stash.get(_workers, None)
+    if workers is not None and report.failed:
+        for worker in workers.started:
+            report.sections.append((f"log of worker {worker.name}", worker.log()[-20_000:]))
+    return report
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    _deselected.extend(items)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name what was left out, and why."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")] += 1
+    long = sum(1 for item in _deselected if item.get_closest_marker("long"))
+    if long:
+        reasons["marked long; `make test-all` runs them"] += long
+    if len(_deselected) > long:
+        reasons["not selected on the command line"] += len(_deselected) - long
+    if reasons:
+        terminalreporter.section("left out", sep="-")
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count} test{'s' if count > 1 else ''}: {reason}")
+
+
+def _sweep() -> None:
+    """Remove what test runs that were killed left in the temporary folder."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        pid = folder.name.removeprefix(_FOLDER_PREFIX)
+        if pid.isdigit() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+            _remove(folder)
+
+
+def _remove(data: Path) -> None:
+    from config.environment import socket_folder
+
+    shutil.rmtree(data, ignore_errors=True)
+    shutil.rmtree(socket_folder(data.resolve()), ignore_errors=True)
