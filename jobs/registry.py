@@ -38,6 +38,8 @@ class Policy:
     backoff_cap_seconds: float = BACKOFF_CAP_SECONDS
     jitter: bool = False
     unique: Callable[..., str | None] | None = None
+    queue: str = DEFAULT_QUEUE
+    priority: int | None = None
 
     def delay_seconds(self, attempt: int) -> float:
         """The wait after attempt number `attempt`, counted from 1: 60, 120, 240, 300, 300 …"""
@@ -46,6 +48,12 @@ class Policy:
 
 
 NO_POLICY = Policy()
+
+
+def route(name: str, *_: Any, **__: Any) -> dict[str, Any]:
+    """Celery's router: a task's own queue and priority, where the sender names none."""
+    policy = policy_of(name)
+    return {"queue": policy.queue} if policy.priority is None else {"queue": policy.queue, "priority": policy.priority}
 
 
 def policy_of(task_name: str) -> Policy:
@@ -87,13 +95,11 @@ class JobDecorator:
             raise ValueError(f"max_attempts is {max_attempts}; it must be at least 1")
         if soft_time_limit is not None and time_limit is None:
             time_limit = soft_time_limit + HARD_LIMIT_MARGIN_SECONDS
-        policy = Policy(max_attempts, backoff_seconds, backoff_cap_seconds, jitter, unique)
+        policy = Policy(max_attempts, backoff_seconds, backoff_cap_seconds, jitter, unique, queue, priority)
 
         def register(wrapped: Callable[..., Any]) -> Any:
             return shared_task(
                 name=name or wrapped.__name__,
-                queue=queue,
-                priority=priority,
                 policy=policy,
                 soft_time_limit=soft_time_limit,
                 time_limit=time_limit,
@@ -151,7 +157,7 @@ def describe(name: str) -> TaskInfo:
     return TaskInfo(
         name=name,
         summary=(inspect.getdoc(task.run) or "").split("\n\n")[0].replace("\n", " "),
-        queue=task.queue or DEFAULT_QUEUE,
+        queue=policy.queue,
         max_attempts=policy.max_attempts,
         unique=policy.unique is not None,
         parameters=[_parameter(p) for p in _signature(task).parameters.values()],

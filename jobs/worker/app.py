@@ -39,6 +39,7 @@ class LedgerCelery(Celery):
 def _apply_defaults(sender: Celery, source: Any, **_: Any) -> None:
     conf = sender.conf
     conf.task_queues = [KombuQueue(name, routing_key=name) for name in QUEUES]
+    conf.task_routes = ("jobs.registry:route",)
     conf.task_default_queue = DEFAULT_QUEUE
     conf.task_default_exchange = ""
     conf.broker_transport_options = _transport_options(str(conf.broker_url or ""))

@@ -3,13 +3,14 @@
 import logging
 from typing import Any
 
+import psycopg
 from celery.worker.strategy import default, hybrid_to_proto2, proto1_to_proto2
-from django.db import connection, transaction
 
 from jobs.lanes import DEFAULT_QUEUE, QUEUES
 from jobs.ledger import states
+from jobs.ledger.connection import finishes
 from jobs.ledger.errors import JobRefused
-from jobs.ledger.records import LEDGER_HEADER, Message, record_of
+from jobs.ledger.records import LEDGER_HEADER, Message, Record, record_of
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def ledger_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
         if LEDGER_HEADER not in (message.headers or {}) and not adopt(task.name, message, body):
-            return ack()
+            return ack(logger, consumer.connection_errors)
         return handle(message, body, ack, reject, callbacks, **more)
 
     return on_message
@@ -41,13 +42,16 @@ def adopt(task_name: str, message: Any, body: Any) -> bool:
     except (JobRefused, KeyError, TypeError, ValueError) as exc:
         logger.error("A foreign message for %s is dropped: %s", task_name, exc)
         return False
-    with transaction.atomic(), connection.cursor() as cursor:
+    # A row of that id that is already there is the same message once more: the claim decides.
+    return finishes().insist(lambda connection: _insert(connection, record)) != "scheduled"
+
+
+def _insert(connection: psycopg.Connection[tuple[Any, ...]], record: Record) -> str | None:
+    with connection.transaction(), connection.cursor() as cursor:
         state = states.insert(cursor, [record]).get(record.id)
         if state == "queued":
             states.mark_sent(cursor, [record.id])
-    connection.close()
-    # A row of that id that is already there is the same message once more: the claim decides.
-    return state != "scheduled"
+    return state
 
 
 def _protocol_2(message: Any, body: Any) -> tuple[dict[str, Any], Any]:

@@ -1,0 +1,246 @@
+"""Every way of sending ends in a ledger row with the right parent, and runs on a real worker."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from celery import Celery, chain, chord, current_app, group
+from django.db import connection, transaction
+
+from jobs.ledger.errors import JobRefused
+from jobs.models import Job, State
+from jobs.tasks import echo
+from jobs.tests import probe_tasks as probe
+from jobs.tests.live import database_url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_delay_becomes_a_row_that_succeeds(worker, ended):
+    sent = probe.add.delay(2, 3)
+
+    job = ended(sent.id)
+
+    assert (job.task, job.args, job.state, job.attempt, job.origin) == ("probe.add", [2, 3], State.SUCCEEDED, 1, "code")
+    assert sent.get(timeout=5) == 5
+    attempt = job.attempts.get()
+    assert (attempt.number, attempt.outcome, attempt.worker) == (1, "succeeded", worker.name)
+    assert job.run_at <= job.started_at <= job.finished_at
+
+
+def test_apply_async_keeps_queue_and_priority(worker, ended):
+    sent = probe.add.apply_async((1, 1), queue="maintenance", priority=9)
+
+    job = ended(sent.id)
+
+    assert (job.queue, job.priority) == ("maintenance", 5)  # the queue's band ends at 5
+
+
+def test_countdown_waits_in_postgres_not_in_the_broker(worker, ended):
+    sent = probe.add.apply_async((1, 1), countdown=1.5)
+
+    job = Job.objects.get(pk=sent.id)
+    assert job.state == State.SCHEDULED
+    assert job.sent_at is None
+
+    job = ended(sent.id)
+    assert (job.started_at - job.created_at).total_seconds() >= 1.5
+
+
+def test_celery_retry_keeps_the_row_and_its_history(worker, ended):
+    sent = current_app.send_task("selftest.fail", ("no luck",), {"times": 2})
+
+    job = ended(sent.id)
+
+    assert job.state == State.SUCCEEDED
+    assert [(a.number, a.outcome, a.message) for a in job.attempts.all()] == [
+        (1, "failed", "no luck"),
+        (2, "failed", "no luck"),
+        (3, "succeeded", ""),
+    ]
+
+
+def test_autoretry_ends_failed_when_its_retries_are_used_up(worker, ended):
+    job = ended(probe.autoretry.delay().id)
+
+    assert (job.state, job.attempt, job.error) == (State.FAILED, 3, "ValueError: again")
+
+
+def test_chain_links_children_to_their_parents(worker, ended):
+    last = chain(probe.add.s(1, 1), probe.add.s(10), probe.add.s(100)).delay()
+
+    assert last.get(timeout=20) == 112
+
+    third = ended(last.id)
+    second = ended(last.parent.id)
+    first = ended(last.parent.parent.id)
+    assert (third.parent_id, second.parent_id, first.parent_id) == (second.pk, first.pk, None)
+    assert {third.root_id, second.root_id, first.root_id} == {first.pk}
+    assert third.origin == "workflow"
+
+
+def test_group_members_are_rows_of_one_group(worker):
+    result = group(probe.add.s(n, n) for n in range(4)).delay()
+
+    assert result.get(timeout=20) == [0, 2, 4, 6]
+    assert Job.objects.filter(group_id=result.id, state=State.SUCCEEDED).count() == 4
+
+
+def test_chord_joins_and_its_body_is_a_row_with_a_member_as_parent(worker, ended):
+    body = chord([probe.add.s(n, n) for n in range(5)], probe.total.s()).delay()
+
+    assert body.get(timeout=20) == 20
+
+    members = set(Job.objects.filter(task="probe.add").values_list("id", flat=True))
+    assert ended(body.id).parent_id in members
+
+
+def test_nested_canvas_completes(worker):
+    inner = chord([probe.add.s(1, 1), probe.add.s(2, 2)], probe.total.s())
+    result = chord([chain(probe.add.s(1, 1), probe.add.s(1)), group(probe.add.s(2, 2)), inner], probe.total.s()).delay()
+
+    assert result.get(timeout=20) == 3 + 4 + 6
+
+
+def test_chord_with_a_failing_member_fails_its_body_and_calls_the_errback(worker, until):
+    body = probe.total.s().on_error(probe.note_error.s())
+    result = chord([probe.add.s(1, 1), probe.boom.s()], body).delay()
+
+    until(lambda: result.state == "FAILURE")
+    until(lambda: Job.objects.filter(task="probe.note_error", state=State.SUCCEEDED).exists())
+
+
+def test_errback_of_a_failed_job_is_sent_once(worker, ended, until):
+    sent = probe.boom.apply_async(link_error=probe.note_error.s())
+
+    assert ended(sent.id).state == State.FAILED
+    errback = until(Job.objects.filter(task="probe.note_error", state=State.SUCCEEDED).first)
+    assert (errback.args, errback.parent_id) == ([sent.id], sent.id)
+
+
+def test_link_is_sent_with_the_result(worker, ended, until):
+    sent = probe.add.apply_async((1, 1), link=probe.add.s(5))
+
+    ended(sent.id)
+    linked = until(Job.objects.filter(parent_id=sent.id, state=State.SUCCEEDED).first)
+    assert linked.args == [2, 5]
+
+
+def test_a_job_sent_by_a_job_has_it_as_parent(worker, ended, until):
+    sent = probe.parent.delay()
+
+    child = until(Job.objects.filter(task="probe.add", state=State.SUCCEEDED).first)
+    assert (child.parent_id, child.root_id) == (sent.id, sent.id)
+
+
+@pytest.mark.parametrize(
+    ("task", "value"),
+    [(probe.replace, 6), (probe.replace_by_chain, 7), (probe.replace_by_group, [6, 7])],
+    ids=["task", "chain", "group"],
+)
+def test_replace_ends_under_the_same_id(worker, ended, task, value):
+    sent = task.delay(5)
+
+    assert sent.get(timeout=20) == value
+    job = ended(sent.id)
+    assert (job.state, job.attempts.count()) == (State.SUCCEEDED, 2)
+
+
+def test_send_task_by_name_needs_no_import(worker, ended):
+    sent = current_app.send_task("probe.add", (4, 4))
+
+    assert ended(sent.id).state == State.SUCCEEDED
+
+
+def test_a_foreign_clients_message_is_adopted(worker, ended):
+    foreign = Celery("foreign", broker=current_app.conf.broker_url, set_as_current=False)
+    foreign.conf.broker_transport_options = {"priority_steps": list(range(10))}
+
+    sent = foreign.send_task("probe.add", (7, 8), queue="default", exchange="", routing_key="default")
+
+    job = ended(sent.id)
+    assert (job.state, job.origin, job.args, job.parent_id) == (State.SUCCEEDED, "foreign", [7, 8], None)
+
+
+def test_a_foreign_message_with_a_countdown_waits_in_postgres(worker, ended, until):
+    foreign = Celery("foreign", broker=current_app.conf.broker_url, set_as_current=False)
+    foreign.conf.broker_transport_options = {"priority_steps": list(range(10))}
+
+    sent = foreign.send_task("probe.add", (7, 8), queue="default", exchange="", routing_key="default", countdown=1.5)
+
+    assert until(Job.objects.filter(pk=sent.id).first).state == State.SCHEDULED
+    assert ended(sent.id).state == State.SUCCEEDED
+
+
+def test_a_job_of_a_rolled_back_transaction_never_exists(worker):
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        sent = probe.add.delay(1, 1)
+        assert Job.objects.filter(pk=sent.id).exists()
+        raise ZeroDivisionError
+
+    assert not Job.objects.exists()
+
+
+def test_a_job_is_not_published_before_its_commit(worker, until):
+    with transaction.atomic():
+        sent = probe.add.delay(1, 1)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(1.5)")
+        assert Job.objects.get(pk=sent.id).state == State.QUEUED
+        assert Job.objects.get(pk=sent.id).sent_at is None
+
+    assert until(Job.objects.filter(pk=sent.id, state=State.SUCCEEDED).first)
+
+
+_DIES_AFTER_COMMIT = """
+import os
+import django
+django.setup()
+from django.db import transaction
+from jobs.ledger import door
+door.publish_soon = lambda ids: os._exit(9)  # dies before a message exists
+from jobs.tasks import echo
+with transaction.atomic():
+    echo.apply_async(("survives",), task_id="dies-after-commit")
+"""
+
+
+def test_a_job_runs_although_its_sender_died_right_after_the_commit(worker, ended):
+    died = subprocess.run(
+        [sys.executable, "-c", _DIES_AFTER_COMMIT],
+        env={**__import__("os").environ, "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "config.settings"},
+        cwd=Path(__file__).resolve().parents[2],
+        check=False,
+        timeout=60,
+    )
+    assert died.returncode == 9
+
+    assert ended("dies-after-commit").state == State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"args": [object()]}, "not JSON"),
+        ({"args": [float("nan")]}, "nan"),
+        ({"args": [1], "queue": "no_such_queue"}, "no_such_queue"),
+        ({"args": [1], "countdown": 1e12}, "countdown"),
+        ({"args": [1], "serializer": "pickle"}, "pickle"),
+        ({"args": [1], "exchange": "mine", "routing_key": "x"}, "mine"),
+        ({"args": ["x" * 2_000_000]}, "send an id"),
+    ],
+    ids=["object", "nan", "queue", "countdown", "pickle", "exchange", "large"],
+)
+def test_what_cannot_be_kept_is_refused_with_its_name(transactional_db, arguments, said):
+    with pytest.raises(Exception, match=said) as refused:
+        echo.apply_async(**arguments)
+
+    assert isinstance(refused.value, JobRefused) or "no_such_queue" in str(refused.value)
+    assert not Job.objects.exists()
+
+
+def test_nul_and_half_surrogates_are_replaced_not_refused(transactional_db):
+    sent = echo.delay("a\x00b\ud800")
+
+    assert Job.objects.get(pk=sent.id).args == ["a\ufffdb?"]
