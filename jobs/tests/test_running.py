@@ -1,0 +1,213 @@
+"""How runs end on a real worker: retried, failed, timed out, crashed, cancelled, once."""
+
+import json
+import os
+
+import pytest
+from celery import current_app
+from django.db import connection
+
+from jobs.ledger.publisher import publish
+from jobs.ledger.records import MESSAGE_COLUMNS
+from jobs.models import Job, State
+from jobs.operators.actors import command_actor
+from jobs.operators.jobs import cancel_job, retry_job
+from jobs.tasks import crash, echo, fail, sleep
+from jobs.tests import probe_tasks as probe
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def row_of(job_id: str) -> dict:
+    """A job's row as dispatchers read it."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {MESSAGE_COLUMNS} FROM jobs_job WHERE id = %s", [job_id])
+        row = dict(zip([c.name for c in cursor.description], cursor.fetchone(), strict=True))
+    return {key: json.loads(v) if key in ("args", "kwargs", "embed", "headers") else v for key, v in row.items()}
+
+
+def test_a_task_without_a_policy_fails_at_its_first_error(worker, ended):
+    job = ended(probe.boom.delay().id)
+
+    assert (job.state, job.attempt, job.error) == (State.FAILED, 1, "ValueError: boom")
+    attempt = job.attempts.get()
+    assert (attempt.outcome, attempt.error_class, attempt.message) == ("failed", "builtins.ValueError", "boom")
+    assert "def boom" not in attempt.traceback
+    assert 'raise ValueError("boom")' in attempt.traceback
+    assert "celery/app/trace.py" not in attempt.traceback
+
+
+def test_a_policy_retries_until_its_attempts_are_used_up(worker, ended):
+    job = ended(probe.policy.delay().id)
+
+    assert (job.state, job.attempt, job.max_attempts) == (State.FAILED, 3, 3)
+    assert [a.number for a in job.attempts.all()] == [1, 2, 3]
+    assert current_app.AsyncResult(job.pk).state == "FAILURE"
+
+
+def test_a_retry_waits_in_postgres_for_its_delay(worker, ended, until):
+    sent = fail.delay("later", times=1, backoff_seconds=1.5)
+
+    waiting = until(Job.objects.filter(pk=sent.id, state=State.SCHEDULED, attempt=1).first)
+    assert waiting.error == "RuntimeError: later"
+    job = ended(sent.id)
+    first, second = job.attempts.all()
+    assert (second.started_at - first.finished_at).total_seconds() >= 1.5
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (probe.soft, "SoftTimeLimitExceeded: the job ran longer than its soft time limit"),
+        (probe.hard, "hard time limit of 2 s"),
+        (probe.memory, "OutOfMemory"),
+        (probe.leave, "sys.exit(3)"),
+        (probe.reject, "rejected: unfit"),
+        (probe.not_json, "not JSON serializable"),
+    ],
+    ids=["soft limit", "hard limit", "memory", "exit", "reject", "result"],
+)
+def test_a_failure_says_what_happened_and_the_worker_lives(worker, ended, task, said):
+    job = ended(task.delay().id)
+
+    assert job.state == State.FAILED
+    assert said in job.error
+    assert job.attempts.get().outcome == "failed"
+    assert ended(echo.delay(1).id).state == State.SUCCEEDED
+    assert worker.process.poll() is None
+
+
+def test_a_crash_is_an_attempt_with_its_signal_and_the_worker_lives(worker, ended):
+    job = ended(crash.delay(signal=9).id)
+
+    assert job.state == State.FAILED
+    assert "signal 9 (SIGKILL)" in job.error
+    assert ended(echo.delay(1).id).state == State.SUCCEEDED
+    assert worker.process.poll() is None
+
+
+def test_ignore_ends_succeeded(worker, ended):
+    assert ended(probe.ignore.delay().id).state == State.SUCCEEDED
+
+
+def test_an_unknown_task_rests_among_the_failed(worker, ended):
+    job = ended(current_app.send_task("no.such.task", ()).id)
+
+    assert (job.state, job.attempt) == (State.FAILED, 0)
+    assert "no.such.task" in job.error
+
+
+def test_the_same_message_twice_runs_once(worker, ended):
+    sent = sleep.delay(0.5)
+    row = row_of(sent.id)
+    with current_app.producer_pool.acquire(block=True) as producer:
+        for _ in range(5):
+            publish(producer, row)
+
+    job = ended(sent.id)
+    assert ended(echo.delay("after").id).state == State.SUCCEEDED
+    assert (job.attempt, job.attempts.count()) == (1, 1)
+
+
+def test_two_workers_given_the_same_message_run_it_once(live_worker, ended):
+    live_worker("default", concurrency=1)
+    live_worker("default", concurrency=1)
+    sent = [sleep.delay(0.3) for _ in range(10)]
+    rows = [row_of(s.id) for s in sent]
+    with current_app.producer_pool.acquire(block=True) as producer:
+        for row in rows * 3:
+            publish(producer, row)
+
+    jobs = [ended(s.id) for s in sent]
+    assert {job.attempt for job in jobs} == {1}
+    assert len({job.worker for job in jobs}) == 2
+
+
+def test_a_message_whose_row_is_gone_is_dropped(worker, ended):
+    sent = sleep.apply_async((0,), countdown=3600)
+    row = row_of(sent.id)
+    Job.objects.all().delete()
+    with current_app.producer_pool.acquire(block=True) as producer:
+        publish(producer, row)
+
+    ended(echo.delay(1).id)
+    assert not Job.objects.filter(pk=sent.id).exists()
+
+
+def test_progress_is_seen_while_the_job_runs(worker, ended, until):
+    sent = sleep.delay(3, steps=6)
+
+    seen = until(Job.objects.filter(pk=sent.id, progress__gt=0, progress__lt=1).first)
+    assert seen.progress_note.endswith("of 6")
+    assert ended(sent.id).progress == 1
+
+
+def test_cancelling_a_running_job_stops_it_at_its_next_report(worker, ended, until):
+    sent = probe.long.delay(60)
+    until(Job.objects.filter(pk=sent.id, state=State.RUNNING).exists)
+
+    cancel_job(command_actor(), sent.id)
+
+    job = ended(sent.id)
+    assert job.state == State.CANCELLED
+    assert job.attempts.get().outcome == "cancelled"
+
+
+def test_celerys_own_revoke_cancels(worker, ended, until):
+    sent = probe.long.delay(60)
+    until(Job.objects.filter(pk=sent.id, state=State.RUNNING).exists)
+
+    current_app.control.revoke(sent.id, terminate=True)
+
+    assert ended(sent.id).state == State.CANCELLED
+
+
+def test_an_expired_job_is_discarded_unrun(worker, ended):
+    sent = probe.add.apply_async((1, 1), countdown=1.5, expires=0.5)
+
+    job = ended(sent.id)
+    assert (job.state, job.attempt) == (State.DISCARDED, 0)
+    assert job.reason.startswith("expired at ")
+
+
+def test_a_unique_key_folds_while_a_job_is_unfinished(worker, ended):
+    first = probe.unique.apply_async((5,), countdown=1)
+    second = probe.unique.delay(5)
+    third = current_app.send_task("probe.unique", (5,))
+    other = probe.unique.delay(6)
+
+    assert (second.id, second.folded, third.id) == (first.id, True, first.id)
+    assert other.id != first.id
+    assert first.folded is False
+    ended(first.id)
+    assert probe.unique.delay(5).id != first.id
+
+
+def test_an_operators_retry_runs_the_same_row_with_edited_arguments(worker, ended):
+    sent = fail.delay("four", times=4)
+    job = ended(sent.id)
+    assert (job.state, job.attempt) == (State.FAILED, 4)
+
+    retry_job(command_actor(), sent.id, kwargs={"times": 1})
+
+    job = ended(sent.id)
+    assert (job.state, job.attempt, job.kwargs) == (State.SUCCEEDED, 5, {"times": 1})
+    assert current_app.AsyncResult(sent.id).result == "succeeded at attempt 5"
+
+
+def test_a_recycled_child_loses_no_finish(live_worker, ended):
+    live_worker("default", concurrency=1, CELERY_WORKER_MAX_TASKS_PER_CHILD="1")
+    sent = [echo.delay(n) for n in range(12)]
+
+    assert {ended(s.id).state for s in sent} == {State.SUCCEEDED}
+
+
+def test_a_warm_stop_drains_the_running_job(live_worker, until):
+    worker = live_worker("default", concurrency=1)
+    sent = sleep.delay(2)
+    until(Job.objects.filter(pk=sent.id, state=State.RUNNING).exists)
+
+    assert worker.stop() == 0
+
+    assert Job.objects.get(pk=sent.id).state == State.SUCCEEDED
+    assert os.path.exists(worker.log_path)
