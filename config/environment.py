@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import tempfile
+import zoneinfo
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +21,8 @@ if _env_file and Path(_env_file).is_file():
 
 
 def text(name: str, default: str) -> str:
-    return str(env.str(name, default=default)).strip()
+    """Read a value as it stands, a leading $ included; an empty one counts as not set."""
+    return os.environ.get(name, "").strip() or default
 
 
 def flag(name: str, default: bool) -> bool:
@@ -54,15 +57,40 @@ def one_of(name: str, default: str, choices: tuple[str, ...]) -> str:
     return value
 
 
-def url(name: str, schemes: tuple[str, ...]) -> str:
-    """Read a URL, empty when unset.
+def url(name: str, schemes: tuple[str, ...], default: str = "") -> str:
+    """Read a URL, or several with semicolons between, as Kombu takes them.
 
-    Raises ImproperlyConfigured, without the URL's password, when its scheme is not one of `schemes`.
+    Raises ImproperlyConfigured, without the URL's password, when a scheme is not one of `schemes` or it is malformed.
     """
-    value = text(name, "")
-    scheme = urlsplit(value).scheme
-    if value and scheme not in schemes:
-        raise ImproperlyConfigured(f"{name} starts with {scheme!r}; it must start with one of: {', '.join(schemes)}")
+    value = text(name, default)
+    for part in value.split(";") if value else []:
+        scheme, separator, _ = part.partition("://")
+        if not separator or scheme not in schemes:
+            found = f"{name} starts with {scheme!r}" if separator else f"{name} is not a URL"
+            raise ImproperlyConfigured(f"{found}; it must start with one of: {', '.join(schemes)}")
+        try:
+            urlsplit(part).port  # noqa: B018  (raises)
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{name} is not a well-formed URL; percent-encode special characters in its user and password"
+            ) from None
+    return value
+
+
+def time_zone(name: str, default: str) -> str:
+    value = text(name, default)
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ImproperlyConfigured(f"{name}={value!r} is not a time zone; set one like Europe/Berlin or UTC") from None
+    return value
+
+
+def rate(name: str, default: str) -> str:
+    """Read a number of requests and the time that they are counted over: 60/min."""
+    value = text(name, default)
+    if not re.fullmatch(r"[1-9]\d*/(s|sec|second|m|min|minute|h|hour|d|day)", value):
+        raise ImproperlyConfigured(f"{name}={value!r} is not a rate; set one like {default}")
     return value
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.templatetags.static import static
+
 from config import environment as read
 
 BASE_DIR = read.BASE_DIR
@@ -12,7 +14,7 @@ DEBUG = read.flag("DEBUG", False)
 SECRET_KEY = read.secret_key(DATA_DIR)
 ALLOWED_HOSTS = read.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read.words("CSRF_TRUSTED_ORIGINS")
-PUBLIC_URL = read.text("PUBLIC_URL", "")
+PUBLIC_URL = read.url("PUBLIC_URL", ("https", "http"))
 
 INSTALLED_APPS = [
     "unfold",
@@ -47,7 +49,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "jobs.csp.ContentSecurityPolicyMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -105,7 +107,7 @@ CELERY_RESULT_BACKEND = "jobs.ledger.backend:LedgerBackend"
 CELERY_RESULT_EXTENDED = True
 CELERY_RESULT_EXPIRES = 24 * 3600
 CELERY_IMPORTS = read.words("TASK_MODULES")  # further modules with tasks, beside each app's tasks.py
-CELERY_TIMEZONE = read.text("TIME_ZONE", "UTC")
+CELERY_TIMEZONE = read.time_zone("TIME_ZONE", "UTC")
 CELERY_ENABLE_UTC = True
 CELERY_TASK_SOFT_TIME_LIMIT = 180
 CELERY_TASK_TIME_LIMIT = 300
@@ -159,11 +161,13 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
+# What unfold's Alpine and its style attributes need, added under /admin/ alone (see jobs.csp).
+ADMIN_CONTENT_SECURITY_POLICY = {"script-src": ["'unsafe-eval'"], "style-src": ["'unsafe-inline'"]}
 
 # --- Pages and files -----------------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = read.text("TIME_ZONE", "UTC")
+TIME_ZONE = read.time_zone("TIME_ZONE", "UTC")
 USE_I18N = False
 USE_TZ = True
 STATIC_URL = "static/"
@@ -173,6 +177,37 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 LOGIN_URL = "admin:login"
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Switchyard",
+    "SITE_HEADER": "Switchyard",
+    "SITE_SUBHEADER": "Background jobs",
+    "SITE_SYMBOL": "conversion_path",
+    "SITE_URL": None,
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "ENVIRONMENT": "jobs.admin.navigation.environment_label",
+    "DASHBOARD_CALLBACK": "jobs.admin.control_room.control_room",
+    "STYLES": [lambda request: static("jobs/admin.css")],
+    "SCRIPTS": [lambda request: static("jobs/admin.js")],
+    "SIDEBAR": {"show_search": False, "navigation": "jobs.admin.navigation.sidebar"},
+    "COLORS": {
+        "primary": {
+            "50": "#eff6ff",
+            "100": "#dbeafe",
+            "200": "#bfdbfe",
+            "300": "#93c5fd",
+            "400": "#60a5fa",
+            "500": "#3b82f6",
+            "600": "#2563eb",
+            "700": "#1d4ed8",
+            "800": "#1e40af",
+            "900": "#1e3a8a",
+            "950": "#172554",
+        }
+    },
+}
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -191,8 +226,8 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.throttling.UserRateThrottle",
     ],
     "DEFAULT_THROTTLE_RATES": {
-        "anon": read.text("API_RATE_ANONYMOUS", "60/min"),
-        "user": read.text("API_RATE_USER", "6000/min"),
+        "anon": read.rate("API_RATE_ANONYMOUS", "60/min"),
+        "user": read.rate("API_RATE_USER", "6000/min"),
     },
     "PAGE_SIZE": 50,
 }
@@ -234,5 +269,5 @@ JOBS = {
 GITHUB = {
     "WEBHOOK_SECRET": read.text("GITHUB_WEBHOOK_SECRET", ""),
     "TOKEN": read.text("GITHUB_TOKEN", ""),
-    "API_URL": read.text("GITHUB_API_URL", "https://api.github.com"),
+    "API_URL": read.url("GITHUB_API_URL", ("https", "http"), "https://api.github.com"),
 }
