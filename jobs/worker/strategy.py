@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import psycopg
+from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default, hybrid_to_proto2, proto1_to_proto2
 
 from jobs.lanes import DEFAULT_QUEUE, QUEUES
@@ -20,9 +21,13 @@ def ledger_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
     handle = default(task, app, consumer, **options)
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
-        if LEDGER_HEADER not in (message.headers or {}) and not adopt(task.name, message, body):
-            return ack(logger, consumer.connection_errors)
-        return handle(message, body, ack, reject, callbacks, **more)
+        try:
+            if LEDGER_HEADER not in (message.headers or {}) and not adopt(task.name, message, body):
+                return ack(logger, consumer.connection_errors)
+            return handle(message, body, ack, reject, callbacks, **more)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            # Anything else than Celery's own error would end the worker, and a broker may hold anything.
+            raise InvalidTaskError(f"not a task message: {exc!r}") from exc
 
     return on_message
 
@@ -39,7 +44,7 @@ def adopt(task_name: str, message: Any, body: Any) -> bool:
             queue=queue if queue in QUEUES else DEFAULT_QUEUE,
         )
         record = record_of(entering, origin="foreign", origin_detail=str(headers.get("origin") or ""))
-    except (JobRefused, KeyError, TypeError, ValueError) as exc:
+    except (JobRefused, AttributeError, KeyError, TypeError, ValueError) as exc:
         logger.error("A foreign message for %s is dropped: %s", task_name, exc)
         return False
     # A row of that id that is already there is the same message once more: the claim decides.
@@ -56,6 +61,9 @@ def _insert(connection: psycopg.Connection[tuple[Any, ...]], record: Record) -> 
 
 def _protocol_2(message: Any, body: Any) -> tuple[dict[str, Any], Any]:
     if body is None and "args" not in message.payload:
+        args, kwargs, embed = message.payload
+        if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embed, dict)):
+            raise TypeError("its body is not [list, object, object]")
         return dict(message.headers), message.payload
     convert = hybrid_to_proto2 if "args" in message.payload else proto1_to_proto2
     payload, headers, _, _ = convert(message, message.payload if convert is hybrid_to_proto2 else body)

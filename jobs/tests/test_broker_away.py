@@ -1,0 +1,138 @@
+"""Sends with the broker down, hung or fed with rubbish: accepted at once, run when it is back, no worker harmed."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.models import Job, State
+from jobs.stack.servers import Valkey
+from jobs.tests.live import database_url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+_SEND = """
+import sys, time
+import django
+django.setup()
+from jobs.tasks import echo
+began = time.monotonic()
+for n in range(5):
+    echo.apply_async((n,), task_id=f"{sys.argv[1]}-{n}")
+print(time.monotonic() - began)
+"""
+
+
+@pytest.fixture
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A broker of the test's own, which it may break."""
+    data = tmp_path_factory.mktemp("v")
+    server = Valkey(data, data / "s")
+    with (data / "log").open("wb") as log:
+        server.run(log)
+        yield server
+        server.stop()
+
+
+def broker_url(server: Valkey) -> str:
+    return f"redis+socket://{server.socket}"
+
+
+def send_five(server: Valkey, name: str) -> float:
+    """Send five jobs from a process of their own. Returns the seconds that the five sends took."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url(),
+        "BROKER_URL": broker_url(server),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _SEND, name],
+        env=environment,
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return float(done.stdout)
+
+
+def all_succeeded(name: str) -> bool:
+    return Job.objects.filter(pk__startswith=name, state=State.SUCCEEDED).count() == 5
+
+
+def test_sends_succeed_while_the_broker_is_down_and_run_when_it_is_back(valkey, live_worker, until):
+    worker = live_worker("default", BROKER_URL=broker_url(valkey))
+    assert valkey.process is not None
+    valkey.process.kill()
+    valkey.process.wait()
+
+    send_five(valkey, "down")
+
+    assert Job.objects.filter(pk__startswith="down", state=State.QUEUED, sent_at=None).count() == 5
+    valkey.run(subprocess.DEVNULL)
+    until(lambda: all_succeeded("down"), 40)
+    assert worker.process.poll() is None
+
+
+def test_sends_do_not_wait_for_a_hung_broker(valkey, live_worker, until):
+    live_worker("default", BROKER_URL=broker_url(valkey))
+    assert valkey.process is not None
+    valkey.process.send_signal(signal.SIGSTOP)
+    try:
+        send_five(valkey, "hung")
+        assert Job.objects.filter(pk__startswith="hung", state=State.QUEUED).count() == 5
+    finally:
+        valkey.process.send_signal(signal.SIGCONT)
+    until(lambda: all_succeeded("hung"), 40)
+
+
+def _message(headers: dict, body: bytes, content_type: str = "application/json") -> str:
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-encoding": "utf-8",
+            "content-type": content_type,
+            "headers": headers,
+            "properties": {
+                "correlation_id": "x",
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": "default"},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": "t",
+            },
+        }
+    )
+
+
+def test_rubbish_in_the_broker_is_dropped_and_the_worker_lives(valkey, live_worker, until):
+    worker = live_worker("default", BROKER_URL=broker_url(valkey))
+    known = {"task": "selftest.echo", "id": "forged", "lang": "py"}
+    client = redis.Redis(unix_socket_path=str(valkey.socket))
+    for message in (
+        _message({"task": "os.system", "id": "unknown"}, b'[["ls"], {}, {}]'),
+        _message(known, b"\x80\x04N.", "application/x-python-serialize"),
+        _message(known, b"{not json"),
+        _message(known, b'"a string"'),
+        _message(known, b"[1, 2, 3]"),
+        _message({**known, "eta": "never"}, b"[[1], {}, {}]"),
+        _message({**known, "ledger": 1}, b"[[1], {}, {}]"),
+        _message({}, b"{}"),
+        _message({"task": "selftest.echo"}, b"[[1], {}, {}]"),
+    ):
+        client.lpush("default", message)
+
+    send_five(valkey, "after")
+
+    until(lambda: all_succeeded("after"))
+    assert worker.process.poll() is None
+    assert not Job.objects.exclude(pk__startswith="after").exists()
