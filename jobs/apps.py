@@ -5,3 +5,10 @@ class JobsConfig(AppConfig):
     name = "jobs"
     verbose_name = "Jobs"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django.core.checks import register
+
+        from jobs.checks import check_admin_actions
+
+        register(check_admin_actions, "admin")

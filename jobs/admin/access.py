@@ -1,0 +1,43 @@
+"""Users and groups, in unfold's forms, with every edit in the audit log."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
+from django.contrib.auth.admin import UserAdmin as StockUserAdmin
+from django.contrib.auth.models import Group
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from jobs.admin.base import AuditedAdmin, actor_of
+
+User = get_user_model()
+for stock in (User, Group):
+    if admin.site.is_registered(stock):
+        admin.site.unregister(stock)
+
+
+@admin.register(User)
+class UserAdmin(AuditedAdmin, StockUserAdmin, ModelAdmin):
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_filter = ("is_staff", "is_superuser", "is_active")
+    list_display = ("username", "email", "is_staff", "is_superuser", "is_active", "last_login")
+    list_filter_submit = True
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return lookup.removesuffix("__exact") in self.list_filter
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        # The password page saves past save_model.
+        if "password" in str(message).lower():
+            actor_of(request).record("user.change", obj.pk, name=str(obj), fields=["password"])
+        return super().log_change(request, obj, message)
+
+
+@admin.register(Group)
+class GroupAdmin(AuditedAdmin, StockGroupAdmin, ModelAdmin):
+    """Named sets of permissions."""

@@ -1,0 +1,95 @@
+"""The sidebar: only what is registered and what the user may see."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+_GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
+    # title, icon, permission, name of the page
+    ("", (("Control room", "dashboard", "", "index"),)),
+    (
+        "Work",
+        (
+            ("Jobs", "work_history", "jobs.view_job", "jobs_job_changelist"),
+            ("Enqueue", "add_circle", "jobs.enqueue_job", "jobs_job_enqueue"),
+            (
+                "Schedules",
+                "schedule",
+                "django_celery_beat.view_periodictask",
+                "django_celery_beat_periodictask_changelist",
+            ),
+            (
+                "Results",
+                "task_alt",
+                "django_celery_results.view_taskresult",
+                "django_celery_results_taskresult_changelist",
+            ),
+            ("Workers", "memory", "jobs.view_worker", "jobs_worker_changelist"),
+        ),
+    ),
+    (
+        "Access",
+        (
+            ("Audit log", "history_edu", "jobs.view_auditentry", "jobs_auditentry_changelist"),
+            ("API tokens", "key", "jobs.view_apitoken", "jobs_apitoken_changelist"),
+            ("Users", "person", "auth.view_user", "auth_user_changelist"),
+            ("Groups", "group", "auth.view_group", "auth_group_changelist"),
+        ),
+    ),
+)
+#: Apps whose pages stand above; every other app's registered models get a group of their own.
+_PLACED = frozenset({"jobs", "django_celery_beat", "django_celery_results", "auth"})
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    groups = [_group(request, title, items) for title, items in _GROUPS]
+    groups[2:2] = _other_apps(request)
+    return [group for group in groups if group["items"]]
+
+
+def _group(request: HttpRequest, title: str, items: tuple[tuple[str, str, str, str], ...]) -> dict[str, Any]:
+    shown = []
+    for label, icon, permission, page in items:
+        try:
+            link = reverse(f"admin:{page}")
+        except NoReverseMatch:
+            continue
+        if not permission or request.user.has_perm(permission):
+            shown.append({"title": label, "icon": icon, "link": link, "active": _is_active(request, link)})
+    return {"title": title, "separator": bool(title), "items": shown}
+
+
+def _other_apps(request: HttpRequest) -> list[dict[str, Any]]:
+    groups = []
+    for app in admin.site.get_app_list(request):
+        if app["app_label"] in _PLACED:
+            continue
+        items = [
+            {
+                "title": model["name"],
+                "icon": "folder_open",
+                "link": model["admin_url"],
+                "active": _is_active(request, model["admin_url"]),
+            }
+            for model in app["models"]
+            if model["admin_url"]
+        ]
+        groups.append({"title": app["name"], "separator": True, "items": items})
+    return groups
+
+
+def _is_active(request: HttpRequest, link: str) -> bool:
+    index, enqueue = reverse("admin:index"), reverse("admin:jobs_job_enqueue")
+    if link in (index, enqueue) or request.path == enqueue:
+        return request.path == link
+    return request.path.startswith(link)
+
+
+def environment_label(request: HttpRequest) -> list[str] | None:
+    """What stands in the header beside the user, so that nobody takes one system for another."""
+    if settings.DEBUG:
+        return ["Debug", "danger"]
+    return ["Embedded", "info"] if settings.EMBEDDED_POSTGRES else None

@@ -1,0 +1,33 @@
+"""The intervals, crontabs, clocked times and solar events that schedules refer to: reachable, but plain.
+
+A schedule's own form makes what it needs, so these are for tidying up.
+"""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
+
+from jobs.admin.base import AuditedAdmin
+
+
+class TimetableAdmin(AuditedAdmin):
+    """One that a schedule uses cannot be deleted: the schedule would go with it, without a word."""
+
+    list_display = ("__str__",)
+
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        return {}  # not among the first page's and the sidebar's entries
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if obj is None:  # no deleting in bulk, past the check below
+            return False
+        in_use = PeriodicTask.objects.filter(**{self.opts.model_name.removesuffix("schedule"): obj}).exists()
+        return not in_use and super().has_delete_permission(request, obj)
+
+
+for model in (IntervalSchedule, CrontabSchedule, ClockedSchedule, SolarSchedule):
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
+    admin.site.register(model, TimetableAdmin)
