@@ -1,5 +1,6 @@
 """What can be run: the `@job` decorator, each task's options, and whether arguments fit it."""
 
+import functools
 import inspect
 import random
 import types
@@ -50,6 +51,12 @@ class Policy:
 NO_POLICY = Policy()
 
 
+@functools.cache
+def load_tasks() -> None:
+    """Import every app's tasks, once: a web process does so with its first send, a worker at its start."""
+    current_app.loader.import_default_modules()
+
+
 def route(name: str, *_: Any, **__: Any) -> dict[str, Any]:
     """Celery's router: a task's own queue and priority, where the sender names none."""
     policy = policy_of(name)
@@ -58,6 +65,7 @@ def route(name: str, *_: Any, **__: Any) -> dict[str, Any]:
 
 def policy_of(task_name: str) -> Policy:
     """The policy of a registered task; a plain Celery task has one attempt and no key."""
+    load_tasks()
     task = current_app.tasks.get(task_name)
     policy = getattr(task, "policy", None)
     return policy if isinstance(policy, Policy) else NO_POLICY
@@ -145,7 +153,7 @@ def _is_listed(task: Task) -> bool:
 
 def registered_tasks() -> Iterator[TaskInfo]:
     """Every task that may be enqueued from outside, by name."""
-    current_app.loader.import_default_modules()
+    load_tasks()
     for name, task in sorted(current_app.tasks.items()):
         if _is_listed(task):
             yield describe(name)
@@ -166,7 +174,7 @@ def describe(name: str) -> TaskInfo:
 
 def find_task(name: str) -> Task:
     """Raises UnknownTask, naming what there is, unless the task is registered and may be enqueued from outside."""
-    current_app.loader.import_default_modules()
+    load_tasks()
     task = current_app.tasks.get(name)
     if task is None or not _is_listed(task):
         known = ", ".join(sorted(n for n, t in current_app.tasks.items() if _is_listed(t)))

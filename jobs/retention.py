@@ -28,10 +28,10 @@ def clean_up() -> dict[str, int]:
     return counts
 
 
-# A workflow is open while any job of its root is unfinished.
+# A workflow is open while any job below its root is unfinished (the index job_root holds those that have a parent).
 _OPEN = """
     EXISTS (SELECT 1 FROM jobs_job AS o
-            WHERE o.root_id = j.root_id AND o.state IN ('scheduled', 'queued', 'running') AND j.root_id IS NOT NULL)
+            WHERE o.root_id = j.root_id AND o.parent_id IS NOT NULL AND o.state IN ('scheduled', 'queued', 'running'))
 """
 
 _RESULTS = f"""

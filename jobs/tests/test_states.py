@@ -1,0 +1,138 @@
+"""Every statement of the state machine, tried from every state."""
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from jobs.ledger import states
+from jobs.models import Job, Outcome, State
+from jobs.tests.factories import make_job
+
+pytestmark = pytest.mark.django_db
+
+
+def _claim(cursor, job: Job) -> bool:
+    cursor.execute(states.CLAIM, [str(uuid.uuid4()), "w@h", 7, job.pk, job.task])
+    return bool(cursor.fetchall())
+
+
+def _succeed(cursor, job: Job) -> bool:
+    row = {"id": job.pk, "claim_id": str(job.claim_id or uuid.uuid4()), "keep": False}
+    return job.pk in states.succeed(cursor, [row])
+
+
+def _end(state: State, **more) -> Callable:
+    def end(cursor, job: Job) -> bool:
+        claim = str(job.claim_id or uuid.uuid4())
+        return states.end_attempt(cursor, job.pk, claim, state=state, outcome=Outcome.FAILED, **more)
+
+    return end
+
+
+def _due(cursor, job: Job) -> bool:
+    Job.objects.filter(pk=job.pk, state=State.SCHEDULED).update(run_at=job.created_at)
+    return states.promote_due(cursor, 10) == [job.pk]
+
+
+def _retry(cursor, job: Job) -> bool:
+    return states.retry(cursor, job.pk, allowance=1, args=None, kwargs=None, unique_key=None)
+
+
+STATEMENTS = {
+    "due": [_due],
+    "claimed": [_claim],
+    "succeeded": [_succeed],
+    "failed": [_end(State.FAILED), lambda cursor, job: states.fail_waiting(cursor, job.pk, "no")],
+    "rescheduled": [_end(State.SCHEDULED, delay_seconds=60)],
+    "replaced": [_end(State.SCHEDULED, forever=True)],
+    "stopped": [_end(State.CANCELLED)],
+    "cancelled": [lambda cursor, job: states.cancel_waiting(cursor, job.pk, "no")],
+    "discarded": [lambda cursor, job: states.discard(cursor, job.pk, "no")],
+    "retried": [_retry],
+}
+
+
+def test_every_event_has_its_statements():
+    assert set(STATEMENTS) == set(states.TRANSITIONS)
+
+
+@pytest.mark.parametrize("state", State.values)
+@pytest.mark.parametrize("event", states.TRANSITIONS)
+def test_an_event_changes_the_states_that_it_names_and_no_other(event, state):
+    sources, target = states.TRANSITIONS[event]
+    reached = set()
+    for statement in STATEMENTS[event]:
+        job = make_job(state)
+        with connection.cursor() as cursor:
+            changed = statement(cursor, job)
+        after = Job.objects.get(pk=job.pk).state
+        assert after == (target if changed else state)
+        reached.add(changed)
+
+    assert (True in reached) == (state in sources)
+
+
+@pytest.mark.parametrize("finish", [_succeed, _end(State.FAILED), _end(State.SCHEDULED, delay_seconds=1)])
+def test_a_claim_that_no_longer_holds_finishes_nothing(finish):
+    job = make_job(State.RUNNING)
+    ghost = Job.objects.get(pk=job.pk)
+    ghost.claim_id = uuid.uuid4()
+
+    with connection.cursor() as cursor:
+        assert not finish(cursor, ghost)
+
+    job.refresh_from_db()
+    assert (job.state, job.attempts.count()) == (State.RUNNING, 0)
+
+
+def test_a_claim_counts_the_attempt_and_keeps_the_worker():
+    job = make_job()
+    with connection.cursor() as cursor:
+        assert _claim(cursor, job)
+        assert not _claim(cursor, job)
+
+    job.refresh_from_db()
+    assert (job.attempt, job.worker, job.pid) == (1, "w@h", 7)
+
+
+def test_a_message_for_another_task_claims_nothing():
+    job = make_job()
+    job.task = "selftest.crash"
+    with connection.cursor() as cursor:
+        assert not _claim(cursor, job)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"state": "lost"},
+        {"state": State.SUCCEEDED, "finished_at": None},
+        {"state": State.QUEUED, "claim_id": uuid.uuid4()},
+        {"priority": 10},
+    ],
+)
+def test_postgres_refuses_a_row_that_cannot_be(broken):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_job(**broken)
+
+
+def test_postgres_refuses_a_second_unfinished_job_of_a_key():
+    make_job(State.SUCCEEDED, unique_key="k")
+    make_job(State.RUNNING, unique_key="k")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_job(State.QUEUED, unique_key="k")
+
+
+def test_expired_jobs_are_discarded_with_the_reason():
+    expired = make_job(expires_at="2020-01-01T00:00Z")
+    kept = make_job(expires_at="2090-01-01T00:00Z")
+
+    with connection.cursor() as cursor:
+        assert states.discard_expired(cursor) == [expired.pk]
+
+    expired.refresh_from_db()
+    kept.refresh_from_db()
+    assert expired.reason == "expired at 2020-01-01 00:00:00 UTC"
+    assert kept.state == State.QUEUED
