@@ -1,0 +1,85 @@
+"""`manage.py bench NAME`: run a benchmark and print its figures."""
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.table import Table
+
+from jobs.bench.figures import Options, Report
+from jobs.bench.registry import Benchmark, UnknownBenchmark, benchmarks, find
+from jobs.bench.stack import BenchError
+from jobs.stack.errors import StackError
+
+
+class Command(BaseCommand):
+    help = "Run a benchmark: a table to the screen, and JSON under the data folder. `bench list` names them."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("name", help="a benchmark, `list` or `all`")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.add_argument("--rounds", type=int, help="how often everything is measured")
+        parser.add_argument("--tasks", type=int, help="how much is measured in a round")
+        parser.add_argument("--quick", action="store_true", help="a smoke test: its figures mean little")
+        parser.add_argument("--history", type=int, default=0, metavar="N", help="measure beside N finished jobs, too")
+
+    def handle(self, *, name: str, **options: Any) -> None:
+        for number in ("rounds", "tasks"):
+            if options[number] is not None and options[number] < 1:
+                raise CommandError(f"--{number} is {options[number]}; it must be at least 1", returncode=2)
+        if options["history"] < 0:
+            raise CommandError(f"--history is {options['history']}; it must be 0 or more", returncode=2)
+        if name == "list":
+            self._list(as_json=options["json"])
+            return
+        wanted = Options(options["rounds"], options["tasks"], options["quick"], options["history"])
+        reports = [self._run(benchmark, wanted) for benchmark in self._chosen(name)]
+        if options["json"]:
+            answers = [report.as_json() for report in reports]
+            self.stdout.write(json.dumps(answers if name == "all" else answers[0], indent=1))
+        else:
+            for report in reports:
+                self._show(report)
+
+    def _chosen(self, name: str) -> list[Benchmark]:
+        try:
+            return benchmarks() if name == "all" else [find(name)]
+        except UnknownBenchmark as exc:
+            raise CommandError(str(exc.args[0]), returncode=2) from None
+
+    def _run(self, benchmark: Benchmark, options: Options) -> Report:
+        try:
+            report = benchmark.run(options)
+        except (BenchError, StackError) as exc:
+            raise CommandError(f"{benchmark.name}: {exc}") from exc
+        path = Path(settings.DATA_DIR) / "bench" / f"{benchmark.name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report.as_json(), indent=1) + "\n")
+        return report
+
+    def _list(self, *, as_json: bool) -> None:
+        known = [{"name": benchmark.name, "summary": benchmark.summary} for benchmark in benchmarks()]
+        if as_json:
+            self.stdout.write(json.dumps(known))
+        for benchmark in [] if as_json else known:
+            self.stdout.write(f"{benchmark['name']:<12} {benchmark['summary']}")
+
+    def _show(self, report: Report) -> None:
+        console = Console(file=self.stdout)
+        table = Table("figure", "value", "unit", "target", "", title=f"{report.name}, {report.rounds} rounds")
+        for key, figure in report.as_json()["figures"].items():
+            verdict = {True: "holds", False: "missed", None: ""}[figure["holds"]]
+            table.add_row(key, f"{figure['value']:,}", figure["unit"], str(figure["target"] or ""), verdict)
+        console.print(table)
+        for name, values in report.further.get("medians", {}).items():
+            console.print(f"{name}: " + ", ".join(f"{key} {value:,}" for key, value in values.items()))
+        also = report.further.get("also_ran")
+        if also:
+            console.print(f"Load {also['load_before'][0]} before, {also['load_after'][0]} after; busiest others: ", end="")
+            busiest = [f"{other['name']} {other['cores']} cores" for other in also["other_processes"]]
+            console.print(", ".join(busiest) or "none")
