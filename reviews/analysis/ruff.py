@@ -1,0 +1,123 @@
+"""Runs ruff over sources in a folder of their own, never with a configuration of the repository they come from."""
+
+import json
+import os
+import shutil
+import sysconfig
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from reviews import processes
+
+RULES = ("S", "F", "E9", "B", "PLE", "ASYNC")
+SYNTAX = "invalid-syntax"
+# The newest syntax is the most lenient: what only an older Python refuses is not ours to judge.
+TARGET_VERSION = "py314"
+TIMEOUT_SECONDS = 60.0
+MAX_DIAGNOSTICS_A_FILE = 20_000
+
+
+class RuffFailed(Exception):
+    """Ruff gave no answer for these sources; the message says why."""
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One thing that ruff says. Rows and columns are ruff's, from 1."""
+
+    rule: str
+    message: str
+    row: int
+    column: int
+    end_row: int
+
+
+@cache
+def program() -> str:
+    """The ruff that was installed with Switchyard, else the one on the search path. Raises RuffFailed."""
+    beside = Path(sysconfig.get_path("scripts")) / "ruff"
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("ruff")
+    if not found:
+        raise RuffFailed("the program `ruff` is not installed; install requirements.txt")
+    return found
+
+
+@cache
+def version() -> str:
+    _, output, _ = processes.run(
+        [program(), "--version"], timeout_seconds=TIMEOUT_SECONDS, environment=processes.plain_environment()
+    )
+    return output.decode("utf-8", "replace").strip()
+
+
+def lint(sources: Mapping[str, tuple[str, str]]) -> dict[str, list[Diagnostic]]:
+    """Lint sources: key → (path, text). Returns key → diagnostics in the order of the file.
+
+    Raises RuffFailed when ruff crashes or takes too long; then none of them counts as read.
+    """
+    if not sources:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="switchyard-review-") as name:
+        folder = Path(name)
+        keys: dict[str, str] = {}
+        for number, (key, (path, text)) in enumerate(sources.items()):
+            file = folder / str(number) / _file_name(path)
+            file.parent.mkdir()
+            # Surrogates cannot be written; they come from codecs such as utf-7 only.
+            file.write_bytes(text.encode("utf-8", "replace"))
+            keys[str(number)] = key
+        return _by_key(_run(folder), keys)
+
+
+def _file_name(path: str) -> str:
+    """The parts of a name on which ruff's rules depend; the rest may hold anything, so it is left out."""
+    name = path.rsplit("/", 1)[-1]
+    if name in ("__init__.py", "__init__.pyi"):
+        return name
+    return "module.pyi" if name.endswith(".pyi") else "module.py"
+
+
+def _run(folder: Path) -> Iterator[dict[str, object]]:
+    argv = [
+        program(), "check", "--isolated", "--no-cache", "--no-fix", "--exit-zero", "--quiet", "--no-respect-gitignore",
+        "--output-format", "json-lines", "--target-version", TARGET_VERSION, "--select", ",".join(RULES), "--", ".",
+    ]  # fmt: skip
+    with tempfile.TemporaryFile() as output:
+        try:
+            code, _, errors = processes.run(
+                argv,
+                timeout_seconds=TIMEOUT_SECONDS,
+                environment=processes.plain_environment(HOME=str(folder)),
+                cwd=folder,
+                stdout=output,
+            )
+        except processes.ProgramTimedOut as exc:
+            raise RuffFailed(str(exc)) from None
+        if code:
+            raise RuffFailed(f"ruff ended with {code}: {errors[-300:] or 'no reason given'}")
+        output.seek(0)
+        for line in output:
+            if line.strip():
+                yield json.loads(line)
+
+
+def _by_key(answers: Iterator[dict[str, object]], keys: Mapping[str, str]) -> dict[str, list[Diagnostic]]:
+    found: dict[str, list[Diagnostic]] = defaultdict(list)
+    for answer in answers:
+        key = keys[Path(str(answer["filename"])).parent.name]
+        if len(found[key]) < MAX_DIAGNOSTICS_A_FILE:
+            found[key].append(_diagnostic(answer))
+    return {key: sorted(found.get(key, []), key=lambda d: (d.row, d.column, d.rule)) for key in keys.values()}
+
+
+def _diagnostic(answer: dict[str, object]) -> Diagnostic:
+    start, end = answer["location"], answer["end_location"]
+    assert isinstance(start, dict) and isinstance(end, dict)  # noqa: S101  (ruff's own format)
+    # A range that ends at the first column does not reach into its last row.
+    end_row = end["row"] - (1 if end["column"] == 1 and end["row"] > start["row"] else 0)
+    rule = str(answer["code"] or SYNTAX)
+    return Diagnostic(rule, str(answer["message"]), start["row"], start["column"], end_row)

@@ -1,0 +1,54 @@
+"""Unified diffs → hunks."""
+
+from collections.abc import Iterable
+
+from unidiff import PatchSet, UnidiffParseError
+from unidiff.patch import Line
+
+from reviews.changes import Block, ContentUnavailable, Hunk
+
+
+def parse_patch(patch: str) -> tuple[Hunk, ...]:
+    """Read the hunks of one file. patch: unified diff text; what stands before the first `@@` is left out.
+
+    Raises ContentUnavailable for text that is not a diff.
+    """
+    start = 0 if patch.startswith("@@ ") else patch.find("\n@@ ") + 1
+    if not start and not patch.startswith("@@ "):
+        return ()
+    text = patch[start:]
+    if not text.endswith("\n"):
+        text += "\n"
+    try:
+        files = PatchSet.from_string("--- a\n+++ b\n" + text)
+    except UnidiffParseError as exc:
+        raise ContentUnavailable(f"its diff cannot be read: {exc}") from None
+    return tuple(
+        Hunk(
+            old=range(hunk.source_start, hunk.source_start + hunk.source_length),
+            new=range(hunk.target_start, hunk.target_start + hunk.target_length),
+            blocks=tuple(_blocks(hunk)),
+        )
+        for file in files
+        for hunk in file
+    )
+
+
+def _blocks(lines: Iterable[Line]) -> Iterable[Block]:
+    """Runs of removed and added lines between lines of context."""
+    removed: list[int] = []
+    added: list[int] = []
+    for line in lines:
+        if line.is_removed:
+            removed.append(line.source_line_no)
+        elif line.is_added:
+            added.append(line.target_line_no)
+        elif line.is_context and (removed or added):
+            yield Block(_span(removed), _span(added))
+            removed, added = [], []
+    if removed or added:
+        yield Block(_span(removed), _span(added))
+
+
+def _span(numbers: list[int]) -> range:
+    return range(numbers[0], numbers[-1] + 1) if numbers else range(0)

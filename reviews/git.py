@@ -1,0 +1,190 @@
+"""Reads a git repository that is not trusted: none of its hooks, filters, drivers or settings is run.
+
+Source: git-config(1) on protected configuration, git-diff-tree(1) on the raw format, git-cat-file(1) on --batch.
+"""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reviews import processes
+from reviews.changes import ContentUnavailable
+
+TIMEOUT_SECONDS = 60.0
+RENAME_LIMIT = 1000
+MAX_BLOB_BYTES = 64 * 1024 * 1024
+
+_ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_PAGER": "cat",
+    "HOME": "/nonexistent",
+}
+_SETTINGS = {
+    "safe.directory": "*",
+    "core.fsmonitor": "",
+    "core.hooksPath": "/dev/null",
+    "core.attributesFile": "/dev/null",
+    "core.quotePath": "false",
+    "diff.external": "",
+    "protocol.allow": "never",
+}
+
+
+class GitError(Exception):
+    """Git could not do it; the message says what was asked and what git answered."""
+
+
+class NotARepository(GitError):
+    pass
+
+
+class UnknownRevision(GitError):
+    pass
+
+
+@dataclass(frozen=True)
+class RawEntry:
+    """One line of `git diff --raw`. Modes are git's, such as 100644; a side that is not there has mode 000000."""
+
+    status: str
+    old_mode: str
+    new_mode: str
+    old_id: str
+    new_id: str
+    old_path: str
+    path: str
+
+
+class Git:
+    """One repository, bare or with a working tree."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises NotARepository."""
+        self.path = path
+        if not path.is_dir():
+            raise NotARepository(f"{str(path)!r} is not a folder; give the path of a git repository")
+        code, _, errors = self._run("rev-parse", "--git-dir")
+        if code:
+            raise NotARepository(f"{str(path)!r} is not a git repository ({_first_line(errors)}); give the path of one")
+
+    def _argv(self, *arguments: str) -> list[str]:
+        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        return ["git", "--no-pager", *settings, *arguments]
+
+    def _run(self, *arguments: str) -> tuple[int, bytes, str]:
+        environment = processes.plain_environment(**_ENVIRONMENT)
+        try:
+            return processes.run(
+                self._argv(*arguments), timeout_seconds=TIMEOUT_SECONDS, environment=environment, cwd=self.path
+            )
+        except processes.ProgramTimedOut as exc:
+            raise GitError(f"git {arguments[0]}: {exc}") from None
+        except FileNotFoundError:
+            raise GitError("the program `git` is not installed; install it, for example with apt install git") from None
+
+    def _output(self, *arguments: str) -> bytes:
+        code, output, errors = self._run(*arguments)
+        if code:
+            raise GitError(f"git {arguments[0]} ended with {code}: {_first_line(errors)}")
+        return output
+
+    def commit(self, revision: str) -> str:
+        """The full id of a commit. Raises UnknownRevision."""
+        # git never takes it for an option so, and no branch may begin with a dash.
+        if not revision or revision.startswith("-") or "\0" in revision:
+            raise UnknownRevision(f"{revision!r} is not a revision; give a branch, a tag or a commit id")
+        code, output, _ = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        if code:
+            raise UnknownRevision(
+                f"unknown revision {revision!r} in {str(self.path)!r}; give a branch, a tag or a commit id that is there"
+            )
+        return output.decode("ascii").strip()
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The best common ancestor of two commit ids, None when they have none (or the clone is too shallow)."""
+        code, output, errors = self._run("merge-base", one, other)
+        if code > 1:
+            raise GitError(f"git merge-base ended with {code}: {_first_line(errors)}")
+        return output.decode("ascii").split("\n")[0].strip() or None if code == 0 else None
+
+    def differing(self, base: str, head: str) -> Iterator[RawEntry]:
+        """The files that differ between two commits; renames are followed."""
+        output = self._output(
+            "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--find-renames", f"-l{RENAME_LIMIT}",
+            "--no-ext-diff", "--no-textconv", "--no-relative", "--ignore-submodules=none", base, head, "--",
+        )  # fmt: skip
+        fields = iter(output.split(b"\0")[:-1])
+        for header in fields:
+            old_mode, new_mode, old_id, new_id, status = header.decode("ascii").lstrip(":").split(" ")
+            old_path = path = _path(next(fields))
+            if status[0] in "RC":
+                path = _path(next(fields))
+            yield RawEntry(status[0], old_mode, new_mode, old_id, new_id, old_path, path)
+
+    def patch(self, old_id: str, new_id: str) -> str:
+        """The diff of two blobs as latin-1, one character a byte; by id, so that no attribute of a path applies."""
+        output = self._output("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--text", old_id, new_id, "--")
+        return output.decode("latin-1")
+
+    @contextmanager
+    def blobs(self) -> Iterator["BlobReader"]:
+        options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        environment = processes.plain_environment(**_ENVIRONMENT)
+        with processes.running(self._argv("cat-file", "--batch"), cwd=self.path, env=environment, **options) as process:
+            yield BlobReader(process)
+
+
+class BlobReader:
+    """Reads blobs by id from one `git cat-file --batch`."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def read(self, blob_id: str) -> bytes:
+        """Raises ContentUnavailable for a blob that is missing, or larger than 64 MB."""
+        # A read from a pipe has no time limit of its own: at the limit, git is ended and the pipe with it.
+        watchdog = threading.Timer(TIMEOUT_SECONDS, self._process.kill)
+        watchdog.start()
+        try:
+            return self._read(blob_id)
+        except OSError:
+            raise ContentUnavailable("git stopped while its content was being read") from None
+        finally:
+            watchdog.cancel()
+
+    def _read(self, blob_id: str) -> bytes:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None  # noqa: S101  (both are pipes)
+        stdin.write(blob_id.encode("ascii") + b"\n")
+        stdin.flush()
+        header = stdout.readline().split()
+        if len(header) != 3:
+            raise ContentUnavailable("its content is not in the repository: the clone is partial or damaged")
+        size = int(header[2])
+        if size > MAX_BLOB_BYTES:
+            left = size + 1
+            while left and (piece := stdout.read(min(left, 1 << 20))):
+                left -= len(piece)
+            raise ContentUnavailable(f"it has {size:,} bytes; files of up to {MAX_BLOB_BYTES:,} are read")
+        content = stdout.read(size)
+        stdout.read(1)
+        if len(content) != size:
+            raise ContentUnavailable("git stopped while its content was being read")
+        return content
+
+
+def _path(name: bytes) -> str:
+    """Paths are bytes to git; those that are not UTF-8 are shown with their bytes written out."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _first_line(errors: str) -> str:
+    return errors.splitlines()[0] if errors else "no reason given"
