@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from reviews.analysis import ruff
-from reviews.analysis.comparison import Compared, new_observations, observe
+from reviews.analysis.comparison import Compared, Observation, new_observations, observe
 from reviews.analysis.severity import applies, severity_of
 from reviews.analysis.source import Source, Undecodable, decode
 from reviews.changes import Change, ContentUnavailable, FileChange, FileKind, FileStatus, Side
