@@ -109,7 +109,7 @@ def socket_folder(data: Path) -> Path:
     # As root, Postgres runs as another account, which may not enter root's own runtime folder.
     if runtime and os.geteuid() != 0 and len(runtime) < 60 and os.access(runtime, os.W_OK):
         return Path(runtime) / f"switchyard-{digest}"
-    base = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()  # noqa: S108  (0700, owner checked on use)
+    base = "/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()  # noqa: S108  (0700, owner checked on use)
     return Path(base) / f"switchyard-{os.geteuid()}-{digest}"
 
 

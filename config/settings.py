@@ -7,6 +7,7 @@ from django.templatetags.static import static
 from config import environment as read
 
 BASE_DIR = read.BASE_DIR
+PORT = read.text("PORT", "8000")
 DATA_DIR = read.data_folder()
 SOCKET_DIR = read.socket_folder(DATA_DIR)
 
@@ -116,6 +117,7 @@ CELERY_WORKER_SEND_TASK_EVENTS = True
 CELERY_TASK_TRACK_STARTED = False  # the claim says so, in the same statement
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60  # of a child at its start; Celery's 4 s is short for a busy machine
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -177,6 +179,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Switchyard",
@@ -184,6 +187,9 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": "Background jobs",
     "SITE_SYMBOL": "conversion_path",
     "SITE_URL": None,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("jobs/favicon.svg")},
+    ],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
@@ -229,6 +235,8 @@ REST_FRAMEWORK: dict[str, Any] = {
         "anon": read.rate("API_RATE_ANONYMOUS", "60/min"),
         "user": read.rate("API_RATE_USER", "6000/min"),
     },
+    # Whose address counts against the anonymous rate: a forwarded one only where a proxy wrote it.
+    "NUM_PROXIES": 1 if read.flag("BEHIND_PROXY", False) else 0,
     "PAGE_SIZE": 50,
 }
 SPECTACULAR_SETTINGS = {
@@ -239,6 +247,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "JobState": "jobs.models.job.State.choices",
+        "WorkerState": ["alive", "silent", "stopped"],
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "jobs.api.schema.add_problems",
+    ],
 }
 
 # --- Logging: one line an event; `manage.py up` colours it ----------------------------------------------------------

@@ -97,7 +97,7 @@ def _copy(package: Path, target: Path) -> None:
     if libraries.is_dir():  # the programs look for them at this relative place
         shutil.copytree(libraries, unfinished / libraries.name)
     for folder, _, files in os.walk(unfinished):
-        os.chmod(folder, 0o755)  # noqa: S103  (programs, readable by the account that runs them)
+        Path(folder).chmod(0o755)  # (programs, readable by the account that runs them)
         for name in files:
             path = Path(folder) / name
             if not path.is_symlink():

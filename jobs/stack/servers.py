@@ -97,7 +97,7 @@ class Server:
             stderr=subprocess.STDOUT if output is not None else None,
             # Out of the terminal's reach: Ctrl-C must not stop it before its clients.
             start_new_session=True,
-            preexec_fn=before_exec(self.stop_signal),
+            preexec_fn=before_exec(self.stop_signal),  # noqa: PLW1509  (we have one thread)
             **options,
         )
         return self.process
@@ -122,7 +122,7 @@ class Server:
 
 
 class Postgres(Server):
-    """Postgres as an account of its own when we are root, which need not be able to enter the folders above its data."""
+    """Postgres; when we are root, as an account that need not be able to enter the folders above its data."""
 
     name = "postgres"
     folder_name = "pg"
@@ -146,11 +146,13 @@ class Postgres(Server):
         return self._popen(command, output, self.account)
 
     def is_ready(self) -> bool:
+        # By its own status file: a connection that comes too early would put an error into its log.
         try:
-            self._connect().close()
-        except psycopg.OperationalError:
+            lines = (self.folder / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
             return False
-        return True
+        started = self.process is not None and lines[:1] == [str(self.process.pid)]
+        return started and len(lines) > 7 and lines[7].strip() == "ready"
 
     def finish_start(self) -> None:
         with self._connect() as connection:
@@ -173,7 +175,7 @@ class Postgres(Server):
             "max_logical_replication_workers": "0",
             "shared_buffers": "64MB",
             "autovacuum_max_workers": "2",
-            "log_min_messages": "warning",
+            "log_min_messages": "log",  # errors in a statement are its sender's to tell
             "log_checkpoints": "off",
             "log_line_prefix": "",
             "jit": "off",

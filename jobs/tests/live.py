@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -59,13 +60,15 @@ class LiveWorkers:
     folder: Path
     started: list[LiveWorker] = field(default_factory=list)
 
-    def __call__(self, *queues: str, concurrency: int = 2, pool: str = "prefork", **env: str) -> LiveWorker:
+    def __call__(
+        self, *queues: str, concurrency: int = 2, pool: str = "prefork", options: Sequence[str] = (), **env: str
+    ) -> LiveWorker:
         """Start a worker on these queues (default: `default`), with `env` over our environment, and wait for it."""
         queues = queues or ("default",)
         name = f"test-{os.getpid()}-{len(self.started) + 1}@localhost"
         log_path = self.folder / f"worker-{len(self.started) + 1}.log"
         command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", ",".join(queues), "-n", name]
-        command += ["-c", str(concurrency), "-P", pool, "--without-gossip", "--without-mingle", "-l", "INFO"]
+        command += ["-c", str(concurrency), "-P", pool, "--without-gossip", "--without-mingle", "-l", "INFO", *options]
         with log_path.open("wb") as log:
             process = subprocess.Popen(
                 command,
@@ -75,7 +78,7 @@ class LiveWorkers:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=before_exec(signal.SIGKILL),
+                preexec_fn=before_exec(signal.SIGKILL),  # noqa: PLW1509
             )
         worker = LiveWorker(name, process, log_path)
         self.started.append(worker)

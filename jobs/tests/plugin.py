@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,7 @@ def pytest_addoption() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: takes long; `make test` leaves it out, `make test-all` runs it")
-    config.addinivalue_line("markers", "browser: drives a real Chromium")
+def pytest_configure() -> None:
     from django.conf import settings
 
     settings.TESTING = True
@@ -112,7 +110,7 @@ def live_worker(request: pytest.FixtureRequest, broker: None, tmp_path: Path) ->
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     workers = item.stash.get(_workers, None)
     if workers is not None and report.failed:
