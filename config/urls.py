@@ -8,3 +8,9 @@ urlpatterns = [
     path("api/v1/", include("jobs.api.urls")),
     path("webhooks/", include("reviews.api.urls")),
 ]
+
+# Problem details under /api/, and 503 instead of 500 while Postgres is away.
+handler400 = "jobs.api.problems.bad_request"
+handler403 = "jobs.api.problems.permission_denied"
+handler404 = "jobs.api.problems.not_found"
+handler500 = "jobs.api.problems.server_error"

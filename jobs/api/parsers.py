@@ -1,5 +1,35 @@
-from rest_framework.parsers import JSONParser
+"""How the API reads a request's body."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import BaseParser
+
+from jobs import strict_json
+
+MAX_BODY_BYTES = 1_000_000
 
 
-class StrictJSONParser(JSONParser):
-    pass
+class BodyTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = f"The body is larger than {MAX_BODY_BYTES:,} bytes; send ids instead of data."
+    default_code = "body-too-large"
+
+
+class StrictJSONParser(BaseParser):
+    """JSON of at most 1 MB; see `jobs.strict_json` for what is refused."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        body = stream.read(MAX_BODY_BYTES + 1)
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        try:
+            return strict_json.loads(body)
+        except strict_json.NotJson as exc:
+            raise ParseError(f"The body is not JSON: {exc}.") from None

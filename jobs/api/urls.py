@@ -1,1 +1,25 @@
-urlpatterns: list = []
+from django.urls import path
+
+from jobs.api import job_views, schema, system_views
+
+# An id may hold any character, a slash too; so the paths that go on after it come first.
+urlpatterns = [
+    path("jobs/", job_views.JobsView.as_view(), name="jobs"),
+    path("jobs/<path:job_id>/retry/", job_views.RetryView.as_view(), name="job-retry"),
+    path("jobs/<path:job_id>/cancel/", job_views.CancelView.as_view(), name="job-cancel"),
+    path("jobs/<path:job_id>/discard/", job_views.DiscardView.as_view(), name="job-discard"),
+    path("jobs/<path:job_id>/", job_views.JobView.as_view(), name="job"),
+    path("tasks/", system_views.TasksView.as_view(), name="tasks"),
+    path("queues/", system_views.QueuesView.as_view(), name="queues"),
+    path("workers/", system_views.WorkersView.as_view(), name="workers"),
+    path("schedules/", system_views.SchedulesView.as_view(), name="schedules"),
+    path("schedules/<path:schedule_id>/run/", system_views.ScheduleRunView.as_view(), name="schedule-run"),
+    path(
+        "schedules/<path:schedule_id>/upcoming/",
+        system_views.ScheduleUpcomingView.as_view(),
+        name="schedule-upcoming",
+    ),
+    path("schedules/<path:schedule_id>/", system_views.ScheduleView.as_view(), name="schedule"),
+    path("schema/", schema.SchemaView.as_view(), name="schema"),
+    path("docs/", schema.DocsView.as_view(), name="docs"),
+]

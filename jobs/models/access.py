@@ -27,6 +27,7 @@ class IdempotencyKey(models.Model):
     key = models.CharField(max_length=255)
     body_digest = models.CharField(max_length=64)
     job_id = models.CharField(max_length=255)
+    folded = models.BooleanField(default=False, help_text="An unfinished job of the same unique key took it in.")
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:

@@ -173,7 +173,7 @@ def test_intervals_and_clocked_times_are_described_in_words() -> None:
 
 
 def person(name: str, *permissions: str, **fields: Any) -> Any:
-    user = get_user_model().objects.create_user(name, password="a-password", **fields)
+    user = get_user_model().objects.create_user(name, **fields)
     user.user_permissions.set(
         Permission.objects.get(content_type__app_label=label, codename=codename)
         for label, codename in (permission.split(".") for permission in permissions)

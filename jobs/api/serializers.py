@@ -1,0 +1,296 @@
+"""What goes in and out as JSON."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+from django_celery_results.models import TaskResult
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from jobs.lanes import QUEUES
+from jobs.models import Attempt, Job, State, Worker
+from jobs.models.job import Outcome
+from jobs.registry import UnknownTask, find_task
+from jobs.schedules.next_runs import describe_schedule, next_runs, time_zone_of
+
+
+@extend_schema_field(OpenApiTypes.ANY)
+class AnyJson(serializers.JSONField):
+    """Any JSON value."""
+
+
+@extend_schema_field({"type": "array", "items": {}})
+class JsonList(serializers.JSONField):
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, list):
+            raise serializers.ValidationError("must be a list")
+        return data
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class JsonObject(serializers.JSONField):
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError("must be an object")
+        return data
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields that it does not know: a misspelt one would be dropped without a word."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = [key for key in data if key not in self.fields]
+            if unknown:
+                known = ", ".join(self.fields)
+                raise serializers.ValidationError({key: [f"unknown field; choose from: {known}"] for key in unknown})
+        return super().to_internal_value(data)
+
+
+class EnqueueSerializer(StrictSerializer):
+    task = serializers.CharField(max_length=255, help_text="A registered task; see /api/v1/tasks/.")
+    args = JsonList(default=list)
+    kwargs = JsonObject(default=dict)
+    queue = serializers.CharField(required=False, allow_null=True, help_text="The task's own queue if left out.")
+    priority = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=9, help_text="9 is taken first."
+    )
+    run_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Not before this time.")
+    unique_key = serializers.CharField(
+        required=False,
+        allow_null=True,
+        max_length=255,
+        help_text="While an unfinished job has this key, it takes this one in, and is answered with 200 and folded.",
+    )
+
+    def validate_task(self, value: str) -> str:
+        try:
+            find_task(value)
+        except UnknownTask as exc:
+            raise serializers.ValidationError(str(exc)) from None
+        return value
+
+    def validate_queue(self, value: str | None) -> str | None:
+        if value is not None and value not in QUEUES:
+            raise serializers.ValidationError(f"unknown queue {value!r}; choose from: {', '.join(QUEUES)}")
+        return value
+
+
+class RetrySerializer(StrictSerializer):
+    args = JsonList(required=False, allow_null=True, help_text="Instead of the job's own.")
+    kwargs = JsonObject(required=False, allow_null=True, help_text="Instead of the job's own.")
+
+
+class DiscardSerializer(StrictSerializer):
+    reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=1000)
+
+
+class NothingSerializer(StrictSerializer):
+    """An empty body, or {}."""
+
+
+class JobListSerializer(serializers.ListSerializer[Any]):
+    """Fetches the results of a whole page in one query."""
+
+    def to_representation(self, data: Any) -> list[Any]:
+        jobs = list(data)
+        self.child.context["results"] = results_of(jobs)
+        return [self.child.to_representation(job) for job in jobs]
+
+
+class JobSerializer(serializers.ModelSerializer[Job]):
+    state = serializers.ChoiceField(choices=State.choices)
+    args = JsonList()
+    kwargs = JsonObject()
+    worker = serializers.SerializerMethodField(help_text="That runs it, or ran it last.")
+    progress = serializers.FloatField(allow_null=True, help_text="From 0 to 1.")
+    error = serializers.SerializerMethodField(help_text="The latest error in one line.")
+    reason = serializers.SerializerMethodField(help_text="Why it was cancelled or discarded.")
+    result = serializers.SerializerMethodField(help_text="What the task returned, while that is kept.")
+
+    class Meta:
+        model = Job
+        list_serializer_class = JobListSerializer
+        fields = [
+            *("id", "task", "args", "kwargs", "queue", "priority", "state", "attempt", "max_attempts", "unique_key"),
+            *("run_at", "created_at", "started_at", "finished_at", "worker", "progress", "error", "result", "origin"),
+            *("origin_detail", "progress_note", "reason", "cancel_requested_at", "expires_at"),
+            *("parent_id", "root_id", "group_id"),
+        ]
+        read_only_fields = fields
+
+    def get_worker(self, job: Job) -> str | None:
+        return job.worker or None
+
+    def get_error(self, job: Job) -> str | None:
+        return job.error or None
+
+    def get_reason(self, job: Job) -> str | None:
+        return job.reason or None
+
+    @extend_schema_field(OpenApiTypes.ANY)
+    def get_result(self, job: Job) -> Any:
+        if "results" not in self.context:
+            return results_of([job]).get(job.pk)
+        return self.context["results"].get(job.pk)
+
+
+class EnqueuedSerializer(JobSerializer):
+    """A job, and whether it was there before."""
+
+    folded = serializers.BooleanField(read_only=True, help_text="True if an unfinished job of this key took it in.")
+
+    class Meta(JobSerializer.Meta):
+        fields = [*JobSerializer.Meta.fields, "folded"]
+        read_only_fields = fields
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    outcome = serializers.ChoiceField(choices=[*Outcome.choices, ("running", "Running")])
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+    class Meta:
+        model = Attempt
+        fields = [
+            *("number", "outcome", "worker", "pid", "started_at", "finished_at", "error_class", "message", "traceback")
+        ]
+
+
+class JobDetailSerializer(JobSerializer):
+    attempts = serializers.SerializerMethodField(help_text="Oldest first; the last may be running.")
+
+    class Meta(JobSerializer.Meta):
+        fields = [*JobSerializer.Meta.fields, "attempts"]
+        read_only_fields = fields
+
+    @extend_schema_field(AttemptSerializer(many=True))
+    def get_attempts(self, job: Job) -> list[Any]:
+        ended = list(job.attempts.order_by("number", "started_at"))
+        if job.state == State.RUNNING:
+            ended.append(
+                Attempt(number=job.attempt, outcome="running", worker=job.worker, pid=job.pid, started_at=job.started_at)
+            )
+        return list(AttemptSerializer(ended, many=True).data)
+
+
+def results_of(jobs: list[Job]) -> dict[str, Any]:
+    """What the succeeded ones of these jobs returned, by id; none for those whose result is not kept."""
+    ids = [job.pk for job in jobs if job.state == State.SUCCEEDED]
+    if not ids:
+        return {}
+    rows = TaskResult.objects.filter(task_id__in=ids, status="SUCCESS").values_list("task_id", "result")
+    return {task_id: decode_result(text) for task_id, text in rows}
+
+
+def decode_result(text: str | None) -> Any:
+    """A stored result as JSON values; NaN and Infinity, which JSON has not, as words."""
+    if not text:
+        return None
+    try:
+        return json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return text
+
+
+class TaskSerializer(serializers.Serializer[Any]):
+    """A registered task."""
+
+    name = serializers.CharField()
+    summary = serializers.CharField()
+    queue = serializers.CharField()
+    max_attempts = serializers.IntegerField()
+    unique = serializers.BooleanField(help_text="Whether unfinished jobs with the same key are folded into one.")
+    parameters = serializers.ListField(child=JsonObject(), help_text="name, type, required, default")
+
+
+class QueueSerializer(serializers.Serializer[Any]):
+    """A queue and how full it is."""
+
+    name = serializers.CharField()
+    lane = serializers.CharField(help_text="The worker pool that serves it.")
+    purpose = serializers.CharField()
+    waiting = serializers.IntegerField(help_text="Due, and not yet taken.")
+    scheduled = serializers.IntegerField(help_text="Due later.")
+    running = serializers.IntegerField()
+    oldest_waiting_seconds = serializers.FloatField(allow_null=True)
+    workers = serializers.IntegerField(help_text="Workers alive that serve it.")
+
+
+class WorkerSerializer(serializers.ModelSerializer[Worker]):
+    state = serializers.ChoiceField(choices=["alive", "silent", "stopped"])
+    queues = serializers.ListField(child=serializers.CharField())
+    running = serializers.SerializerMethodField(help_text="Ids of the jobs that it runs now.")
+
+    class Meta:
+        model = Worker
+        fields = [
+            *("name", "state", "host", "pid", "queues", "children", "memory_bytes", "version", "running"),
+            *("started_at", "heartbeat_at", "stopped_at"),
+        ]
+
+    def get_running(self, worker: Worker) -> list[str]:
+        running: dict[str, list[str]] = self.context.get("running", {})
+        return running.get(worker.name, [])
+
+
+class ScheduleSerializer(serializers.ModelSerializer[PeriodicTask]):
+    args = serializers.SerializerMethodField()
+    kwargs = serializers.SerializerMethodField()
+    schedule = serializers.SerializerMethodField(help_text="In words.")
+    time_zone = serializers.SerializerMethodField()
+    next_run_at = serializers.SerializerMethodField()
+
+    class Meta:
+        model = PeriodicTask
+        fields = [
+            *("id", "name", "task", "args", "kwargs", "queue", "priority", "enabled", "schedule", "time_zone"),
+            *("next_run_at", "last_run_at", "total_run_count", "one_off", "start_time", "expires", "description"),
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.ANY)
+    def get_args(self, task: PeriodicTask) -> Any:
+        return decode_result(task.args or "[]")
+
+    @extend_schema_field(OpenApiTypes.ANY)
+    def get_kwargs(self, task: PeriodicTask) -> Any:
+        return decode_result(task.kwargs or "{}")
+
+    def get_schedule(self, task: PeriodicTask) -> str:
+        return describe_schedule(task)
+
+    def get_time_zone(self, task: PeriodicTask) -> str:
+        return str(time_zone_of(task))
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_next_run_at(self, task: PeriodicTask) -> Any:
+        runs = next_runs(task, 1)
+        return runs[0].isoformat() if runs else None
+
+
+class ScheduleChangeSerializer(StrictSerializer):
+    enabled = serializers.BooleanField()
+
+    def validate_enabled(self, value: bool) -> bool:
+        if not isinstance(self.initial_data.get("enabled"), bool):
+            raise serializers.ValidationError("must be true or false")
+        return value
+
+
+class RunSerializer(serializers.Serializer[datetime]):
+    """One run to come."""
+
+    run_at = serializers.SerializerMethodField(help_text="In the schedule's own time zone.")
+    in_seconds = serializers.SerializerMethodField()
+
+    @extend_schema_field(OpenApiTypes.DATETIME)
+    def get_run_at(self, run: datetime) -> str:
+        return run.isoformat()
+
+    def get_in_seconds(self, run: datetime) -> int:
+        return round((run - timezone.now()).total_seconds())

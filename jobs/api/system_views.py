@@ -1,0 +1,148 @@
+"""/api/v1/tasks/, /api/v1/queues/, /api/v1/workers/ and /api/v1/schedules/"""
+
+from dataclasses import asdict
+from typing import Any
+
+from django_celery_beat.models import PeriodicTask
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
+from rest_framework import serializers as fields
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.api import serializers
+from jobs.api.job_views import enqueued
+from jobs.api.pagination import ByName
+from jobs.api.views import ApiView, whole_list
+from jobs.models import Worker
+from jobs.operators import queues, schedules
+from jobs.registry import ArgumentsDoNotFit, UnknownTask, registered_tasks
+from jobs.ledger.errors import JobRefused
+from jobs.schedules.next_runs import MAX_COUNT, next_runs
+
+_ID = OpenApiParameter("schedule_id", str, OpenApiParameter.PATH, description="The schedule's number or name.")
+
+
+def _page_of(serializer: Any, name: str) -> Any:
+    return inline_serializer(
+        name,
+        {
+            "next": fields.URLField(allow_null=True),
+            "previous": fields.URLField(allow_null=True),
+            "results": serializer(many=True),
+        },
+    )
+
+
+class TasksView(ApiView):
+    pagination_class = None
+    serializer_class = serializers.TaskSerializer
+
+    @extend_schema(operation_id="tasks_list", responses=_page_of(serializers.TaskSerializer, "TaskPage"))
+    def get(self, request: Request) -> Response:
+        """The registered tasks, and what their arguments must be."""
+        rows = [asdict(task) for task in registered_tasks()]
+        return whole_list(list(self.get_serializer(rows, many=True).data))
+
+
+class QueuesView(ApiView):
+    pagination_class = None
+    serializer_class = serializers.QueueSerializer
+
+    @extend_schema(operation_id="queues_list", responses=_page_of(serializers.QueueSerializer, "QueuePage"))
+    def get(self, request: Request) -> Response:
+        """Every queue, how full it is and who serves it."""
+        return whole_list(list(self.get_serializer(queues.queue_states(), many=True).data))
+
+
+class WorkersView(ApiView):
+    queryset = Worker.objects.all()
+    pagination_class = ByName
+    required_permission = "jobs.view_worker"
+    serializer_class = serializers.WorkerSerializer
+
+    @extend_schema(operation_id="workers_list", responses=serializers.WorkerSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Workers and beats as they last reported, and what they run."""
+        page = self.paginate_queryset(queues.workers()) or []
+        context = {"request": request, "running": queues.running_on([worker.name for worker in page])}
+        return self.get_paginated_response(serializers.WorkerSerializer(page, many=True, context=context).data)
+
+
+class SchedulesView(ApiView):
+    queryset = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
+    pagination_class = ByName
+    required_permission = "django_celery_beat.view_periodictask"
+    serializer_class = serializers.ScheduleSerializer
+
+    @extend_schema(operation_id="schedules_list", responses=serializers.ScheduleSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Schedules by name."""
+        page = self.paginate_queryset(self.get_queryset())
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class ScheduleView(ApiView):
+    pagination_class = None
+    required_permission = "django_celery_beat.view_periodictask"
+    required_to_change = "django_celery_beat.change_periodictask"
+    serializer_class = serializers.ScheduleChangeSerializer
+
+    @extend_schema(operation_id="schedules_show", parameters=[_ID], responses=serializers.ScheduleSerializer)
+    def get(self, request: Request, schedule_id: str) -> Response:
+        """One schedule."""
+        return Response(serializers.ScheduleSerializer(schedules.find_schedule(schedule_id)).data)
+
+    @extend_schema(operation_id="schedules_change", parameters=[_ID], responses=serializers.ScheduleSerializer)
+    def patch(self, request: Request, schedule_id: str) -> Response:
+        """Switch a schedule on or off."""
+        enabled = self.body(request)["enabled"]
+        changed = schedules.set_enabled(self.actor, schedule_id, enabled)
+        return Response(serializers.ScheduleSerializer(changed).data)
+
+
+class ScheduleRunView(ApiView):
+    pagination_class = None
+    required_permission = "jobs.enqueue_job"
+    serializer_class = serializers.NothingSerializer
+
+    @extend_schema(
+        operation_id="schedules_run",
+        parameters=[_ID],
+        responses={
+            201: serializers.EnqueuedSerializer,
+            200: OpenApiResponse(serializers.EnqueuedSerializer, "An unfinished job of the same key took it in."),
+        },
+    )
+    def post(self, request: Request, schedule_id: str) -> Response:
+        """Enqueue a schedule's job at once; when it next runs by itself stays as it is."""
+        self.body(request)
+        try:
+            return enqueued(request, schedules.enqueue_run(self.actor, schedule_id))
+        except (UnknownTask, ArgumentsDoNotFit, JobRefused) as exc:
+            # Not this request is wrong but the schedule.
+            raise schedules.ScheduleUnusable(str(exc)) from None
+
+
+class ScheduleUpcomingView(ApiView):
+    pagination_class = None
+    required_permission = "django_celery_beat.view_periodictask"
+    serializer_class = serializers.RunSerializer
+    parameters = frozenset({"count"})
+
+    @extend_schema(
+        operation_id="schedules_upcoming",
+        parameters=[_ID, OpenApiParameter("count", OpenApiTypes.INT, description="From 1 to 100; 5 if left out.")],
+        responses=_page_of(serializers.RunSerializer, "RunPage"),
+    )
+    def get(self, request: Request, schedule_id: str) -> Response:
+        """When a schedule runs next."""
+        runs = next_runs(schedules.find_schedule(schedule_id), self._count(request))
+        return whole_list(list(self.get_serializer(runs, many=True).data))
+
+    def _count(self, request: Request) -> int:
+        text = request.query_params.get("count", "5")
+        if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MAX_COUNT):
+            raise ValidationError({"count": [f"{text[:40]!r} is not a whole number from 1 to {MAX_COUNT}"]})
+        return int(text)

@@ -1,0 +1,52 @@
+"""What the API's views share: strict parameters, and who acts."""
+
+from typing import Any, ClassVar
+
+from rest_framework.exceptions import ValidationError
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from jobs.api.permissions import NamedPermission
+from jobs.operators.actors import Actor
+
+
+class ApiView(GenericAPIView[Any]):
+    """A view that is closed unless it names a permission, and knows which query parameters it takes."""
+
+    permission_classes = (NamedPermission,)
+    filter_backends = ()
+    required_permission = "jobs.view_job"
+    #: Query parameters besides those of the filters and pages.
+    parameters: ClassVar[frozenset[str]] = frozenset()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        known = {"format", *self.parameters, *self._filter_names(), *self._page_names()}
+        unknown = [name for name in request.query_params if name not in known]
+        if unknown:
+            choices = ", ".join(sorted(known - {"format"})) or "none"
+            raise ValidationError({name[:100]: [f"unknown parameter; choose from: {choices}"] for name in unknown[:20]})
+
+    def _filter_names(self) -> list[str]:
+        filters = getattr(self, "filterset_class", None)
+        return list(filters.base_filters) if filters is not None else []
+
+    def _page_names(self) -> list[str]:
+        pages = self.pagination_class
+        return ["cursor", "page_size"] if pages is not None else []
+
+    @property
+    def actor(self) -> Actor:
+        return Actor.of_user(self.request.user, via="api")
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The request's body, checked by the view's serializer. Raises ValidationError."""
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+
+def whole_list(rows: list[Any]) -> Response:
+    """A list that is short by nature, in the shape of a page."""
+    return Response({"next": None, "previous": None, "results": rows})
