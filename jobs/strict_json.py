@@ -15,7 +15,8 @@ def loads(text: str | bytes) -> Any:
     """Decode one JSON text. Raises NotJson.
 
     Refused: bytes that are not UTF-8, NaN and Infinity (written out, or a number too large), and more than 100
-    levels of nesting. Half of a surrogate pair, which no UTF-8 has, becomes U+FFFD.
+    levels of nesting. Half of a surrogate pair, which no UTF-8 has, and NUL, which Postgres
+    does not keep, become U+FFFD.
     """
     try:
         if isinstance(text, bytes):
@@ -38,6 +39,7 @@ def _checked(value: Any, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise NotJson(_too_deep())
     if isinstance(value, str):
+        value = value.replace("\x00", "\ufffd")
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if _has_surrogate(value) else value
     if isinstance(value, list):
         return [_checked(item, depth + 1) for item in value]

@@ -109,9 +109,9 @@ def single_page(model_admin: "BaseAdmin", request: HttpRequest, object_id: str, 
 class JsonText(forms.CharField):
     """JSON of one kind, as typed. The value stays text until it is asked for, so that a mistake keeps the input."""
 
-    def __init__(self, kind: type, **options: Any) -> None:
+    def __init__(self, kind: type, rows: int = 3, **options: Any) -> None:
         self.kind = kind
-        widget = UnfoldAdminTextareaWidget(attrs={"rows": 8, "class": "sy-json", "spellcheck": "false"})
+        widget = UnfoldAdminTextareaWidget(attrs={"rows": rows, "class": "sy-json", "spellcheck": "false"})
         super().__init__(widget=widget, required=False, **options)
 
     def clean(self, value: Any) -> Any:
@@ -127,8 +127,8 @@ class JsonText(forms.CharField):
 
 
 class ArgumentsForm(forms.Form):
-    args = JsonText(list, label="Positional arguments", help_text="A JSON list.")
-    kwargs = JsonText(dict, label="Named arguments", help_text="A JSON object.")
+    args = JsonText(list, rows=8, label="Positional arguments", help_text="A JSON list.")
+    kwargs = JsonText(dict, rows=8, label="Named arguments", help_text="A JSON object.")
 
 
 def edit_page(model_admin: "BaseAdmin", request: HttpRequest, object_id: str) -> HttpResponse:

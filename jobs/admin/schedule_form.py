@@ -43,7 +43,9 @@ class ScheduleForm(forms.ModelForm):
     kind = forms.ChoiceField(
         label="Runs", choices=[(k, text) for k, (text, _) in KINDS.items()], widget=UnfoldAdminSelectWidget
     )
-    every = forms.IntegerField(label="Every", min_value=1, required=False, widget=UnfoldAdminIntegerFieldWidget)
+    every = forms.IntegerField(
+        label="Every", min_value=1, max_value=100_000, required=False, widget=UnfoldAdminIntegerFieldWidget
+    )
     period = forms.ChoiceField(
         label="Unit",
         required=False,

@@ -18,12 +18,12 @@ DASH = "–"
 
 
 def duration_text(length: timedelta | None) -> str:
-    """For people: 0.35 s, 12 s, 3 min 20 s, 2 h 5 min, 4 d 3 h."""
+    """For people: 350 ms, 12 s, 3 min 20 s, 2 h 5 min, 4 d 3 h."""
     if length is None:
         return DASH
     seconds = max(length.total_seconds(), 0.0)
     if seconds < 10:
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+        return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
     whole = int(seconds)
     for unit, size, smaller, small in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
         if whole >= size:
