@@ -34,6 +34,35 @@ def parse_patch(patch: str) -> tuple[Hunk, ...]:
     )
 
 
+def undo_patch(head: bytes, patch: str) -> bytes | None:
+    """What a file was before a patch, from what it is after it; a last line without a newline gets one.
+
+    None when the patch does not fit, as when the forge has changed the file's encoding to show it.
+    """
+    lines = head.split(b"\n")
+    before: list[bytes] = []
+    position = 0
+    try:
+        (file,) = PatchSet.from_string("--- a\n+++ b\n" + patch + "\n")
+    except (UnidiffParseError, ValueError):
+        return None
+    for hunk in file:
+        start = hunk.target_start - (1 if hunk.target_length else 0)
+        before += lines[position:start]
+        position = start
+        for line in hunk:
+            value = line.value.removesuffix("\n").encode("utf-8", "surrogatepass")
+            if line.is_removed:
+                before.append(value)
+            elif line.is_added or line.is_context:
+                if position >= len(lines) or lines[position] != value:
+                    return None
+                if line.is_context:
+                    before.append(value)
+                position += 1
+    return b"\n".join([*before, *lines[position:]])
+
+
 def _blocks(lines: Iterable[Line]) -> Iterable[Block]:
     """Runs of removed and added lines between lines of context."""
     removed: list[int] = []

@@ -156,18 +156,15 @@ def _lint(batch: Sequence[tuple[Compared, bytes]], reading: _Reading) -> Iterato
     """Lint a batch at once; where that fails, one by one, so that a single bad file costs only itself."""
     decoded = {str(number): decode(content) for number, (_, content) in enumerate(batch)}
     sources = {key: (batch[int(key)][0].change.path, text) for key, (text, _) in decoded.items()}
+    answers: dict[str, list[ruff.Diagnostic]] = {}
     try:
         answers = ruff.lint(sources)
-    except ruff.RuffFailed as exc:
-        answers = {}
+    except ruff.RuffFailed:
         for key, source in sources.items():
-            path = batch[int(key)][0].change.path
             try:
-                answers.update({} if len(sources) == 1 else ruff.lint({key: source}))
-            except ruff.RuffFailed as single:
-                exc = single
-            if key not in answers:
-                reading.reasons[path] = str(exc)
+                answers.update(ruff.lint({key: source}))
+            except ruff.RuffFailed as exc:
+                reading.reasons[batch[int(key)][0].change.path] = str(exc)
     for key, diagnostics in answers.items():
         text, undecodable = decoded[key]
         yield batch[int(key)][0], Source(text), undecodable, diagnostics

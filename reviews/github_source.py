@@ -1,0 +1,87 @@
+"""A change from a pull request at GitHub: its files with their patches, contents on demand."""
+
+from functools import cache
+
+from reviews.changes import (
+    Change,
+    ContentUnavailable,
+    FileChange,
+    FileKind,
+    FileStatus,
+    Hunk,
+    Side,
+    whole_file,
+)
+from reviews.clients import MAX_LISTED_FILES, GitHubClient, ListedFile, PullRequest
+from reviews.diffs import parse_patch, undo_patch
+
+_STATUS = {
+    "added": FileStatus.ADDED,
+    "removed": FileStatus.DELETED,
+    "renamed": FileStatus.RENAMED,
+    "copied": FileStatus.COPIED,
+}
+
+
+def pull_request_change(client: GitHubClient, full_name: str, pull: PullRequest) -> Change:
+    """What a pull request changes at its present head. Raises GitHubError."""
+    source = _Source(client, full_name, pull)
+    files = tuple(source.file_change(entry) for entry in client.files(full_name, pull.number))
+    notes = ()
+    if pull.changed_files > len(files):
+        notes = (f"GitHub lists {len(files):,} of {pull.changed_files:,} changed files ({MAX_LISTED_FILES:,} at most)",)
+    return Change(base=pull.base_sha, head=pull.head_sha, files=files, notes=notes)
+
+
+class _Source:
+    """Loads what is asked for, and the merge base at most once."""
+
+    def __init__(self, client: GitHubClient, full_name: str, pull: PullRequest) -> None:
+        self._client, self._full_name, self._pull = client, full_name, pull
+        self._merge_base = cache(lambda: client.merge_base(full_name, pull.base_sha, pull.head_sha))
+
+    def file_change(self, entry: ListedFile) -> FileChange:
+        status = _STATUS.get(entry.status, FileStatus.MODIFIED)
+        head = None if status is FileStatus.DELETED else Side(_kind(entry), lambda: self._head(entry))
+        base = None if status is FileStatus.ADDED else Side(_kind(entry), lambda: self._base(entry, status))
+        return FileChange(
+            path=entry.path,
+            old_path=entry.old_path if entry.old_path != entry.path else None,
+            status=status,
+            base=base,
+            head=head,
+            load_hunks=lambda: self._hunks(entry, status),
+            anchored=entry.patch is not None,
+        )
+
+    def _head(self, entry: ListedFile) -> bytes:
+        if not entry.sha:
+            raise ContentUnavailable("GitHub does not name its content")
+        return self._client.blob(self._full_name, entry.sha)
+
+    def _base(self, entry: ListedFile, status: FileStatus) -> bytes:
+        if status is FileStatus.DELETED:
+            return self._client.file_at(self._full_name, entry.path, self._merge_base())
+        if not entry.changes:
+            return self._head(entry)
+        if entry.patch is not None and (before := undo_patch(self._head(entry), entry.patch)) is not None:
+            return before
+        return self._client.file_at(self._full_name, entry.old_path or entry.path, self._merge_base())
+
+    def _hunks(self, entry: ListedFile, status: FileStatus) -> tuple[Hunk, ...]:
+        if entry.patch is not None:
+            return parse_patch(entry.patch)
+        if status is FileStatus.ADDED:
+            return whole_file(self._head(entry))
+        if not entry.changes:
+            return ()
+        raise ContentUnavailable("GitHub shows no diff of it; it is too large")
+
+
+def _kind(entry: ListedFile) -> FileKind:
+    """The list of files tells no modes, but a submodule's patch is one that nothing else has."""
+    patch = entry.patch or ""
+    lines = [line for line in patch.split("\n") if line[:1] in ("+", "-")]
+    if lines and all(line[1:].startswith("Subproject commit ") for line in lines):
+        return FileKind.SUBMODULE
+    return FileKind.REGULAR
