@@ -48,6 +48,11 @@ def _default(function: str, call: ast.Call) -> str | None:
     return str(default.value).lower() if isinstance(default.value, bool) else str(default.value)
 
 
+def compose_read() -> set[str]:
+    """Each variable that docker-compose.yml takes from the environment."""
+    return set(re.findall(r"\$\{([A-Z][A-Z0-9_]*)", (ROOT / "docker-compose.yml").read_text()))
+
+
 def environment_read() -> set[str]:
     """Each variable that any code of ours takes from the environment directly."""
     pattern = re.compile(r"""environ(?:\.get\(|\.pop\(|\[)\s*["']([A-Z][A-Z0-9_]*)["']""")
@@ -55,7 +60,7 @@ def environment_read() -> set[str]:
 
 
 def test_every_variable_that_is_read_is_in_the_example_and_no_other():
-    assert set(documented()) == set(settings_read()) | environment_read()
+    assert set(documented()) == set(settings_read()) | environment_read() | compose_read()
 
 
 def test_the_example_shows_the_defaults():
