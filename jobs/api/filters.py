@@ -13,9 +13,16 @@ from jobs.operators.search import MAX_TEXT, search_jobs
 class JobFilter(filters.FilterSet):
     """An unknown state or queue, or a time that is none, is refused rather than finding nothing."""
 
-    state = filters.MultipleChoiceFilter(choices=State.choices, help_text="May be given several times.")
+    state = filters.MultipleChoiceFilter(
+        choices=State.choices,
+        help_text="May be given several times.",
+        error_messages={"invalid_choice": f"unknown state %(value)r; choose from: {', '.join(State.values)}"},
+    )
     task = filters.CharFilter(max_length=255, help_text="The exact name.")
-    queue = filters.ChoiceFilter(choices=[(name, name) for name in QUEUES])
+    queue = filters.ChoiceFilter(
+        choices=[(name, name) for name in QUEUES],
+        error_messages={"invalid_choice": f"unknown queue %(value)r; choose from: {', '.join(QUEUES)}"},
+    )
     worker = filters.CharFilter(max_length=255, help_text="The exact name of the worker that ran it last.")
     search = filters.CharFilter(
         method="by_search",

@@ -1,0 +1,146 @@
+"""What can be wrong with an installation, each with its remedy; for `manage.py doctor`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from celery import current_app
+from django.conf import settings
+from django.core import checks
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+from django_celery_beat.models import PeriodicTask
+
+from jobs.operators.queues import queue_states, workers
+from jobs.schedules.next_runs import next_runs
+
+OVERDUE_AFTER = timedelta(minutes=1)
+BROKER_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. A warning works, but not as safely as it could."""
+
+    part: str
+    state: Literal["ok", "warning", "wrong"]
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything; what needs Postgres is left out while that is away."""
+    findings = [*_settings(), _postgres()]
+    if findings[-1].state == "ok":
+        findings.append(_migrations())
+        if findings[-1].state == "ok":
+            for look in _WITH_TABLES:
+                findings += look()
+    return [*findings, *_broker()]
+
+
+def _settings() -> list[Finding]:
+    found = [
+        Finding("settings", "wrong", str(message.msg).splitlines()[0], str(message.hint or "").split("\n")[0])
+        for message in checks.run_checks()
+        if message.level >= checks.ERROR
+    ]
+    if settings.DEBUG:
+        found.append(Finding("settings", "warning", "DEBUG is on: errors show their insides", "set DEBUG=false"))
+    return found or [Finding("settings", "ok", "Django's checks find no error")]
+
+
+def _postgres() -> Finding:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_version")
+            version = cursor.fetchone()[0]
+    except (DatabaseError, InterfaceError) as exc:
+        reason = str(exc).strip().splitlines()[0][:200]
+        return Finding("postgres", "wrong", reason, "start it (make run starts an embedded one), or set DATABASE_URL")
+    return Finding("postgres", "ok", f"version {version}")
+
+
+def _migrations() -> Finding:
+    executor = MigrationExecutor(connection)
+    missing = [str(migration) for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+    if missing:
+        names = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
+        return Finding("migrations", "wrong", f"{len(missing)} not applied: {names}", "run: manage.py migrate")
+    return Finding("migrations", "ok", "all applied")
+
+
+def _lanes() -> list[Finding]:
+    idle = [state for state in queue_states() if state.workers == 0]
+    if not idle:
+        return [Finding("workers", "ok", "every queue has a worker")]
+    found = []
+    for lane in dict.fromkeys(state.lane for state in idle):
+        names = ", ".join(state.name for state in idle if state.lane == lane)
+        found.append(Finding("workers", "wrong", f"no worker serves {names}", f"start one: manage.py worker {lane}"))
+    return found
+
+
+def _beat() -> list[Finding]:
+    # A beat reports like a worker, without queues.
+    if workers().filter(state="alive", queues=[]).exists():
+        return [Finding("beat", "ok", "alive")]
+    return [Finding("beat", "wrong", "no beat is alive, so no schedule runs", "start one: celery -A config beat")]
+
+
+def _schedules() -> list[Finding]:
+    late = timezone.now() - OVERDUE_AFTER
+    overdue = []
+    enabled = PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab", "solar", "clocked")
+    for task in enabled:
+        due = next_runs(task, 1, task.last_run_at or task.date_changed)
+        if due and due[0] < late:
+            overdue.append(f"{task.name} (due {due[0]:%Y-%m-%d %H:%M %Z})")
+    if overdue:
+        names = ", ".join(overdue[:5]) + (" …" if len(overdue) > 5 else "")
+        return [Finding("schedules", "wrong", f"overdue: {names}", "see that a beat is alive, and read its log")]
+    return [Finding("schedules", "ok", "none is overdue")]
+
+
+_WITH_TABLES: tuple[Callable[[], list[Finding]], ...] = (_lanes, _beat, _schedules)
+
+
+def _broker() -> list[Finding]:
+    remedy = "start it (make run starts an embedded one), or set REDIS_URL or BROKER_URL"
+    options = {"socket_connect_timeout": BROKER_SECONDS, "socket_timeout": BROKER_SECONDS}
+    try:
+        with current_app.connection_for_write(transport_options=options) as broker:
+            broker.ensure_connection(max_retries=1, timeout=BROKER_SECONDS, reraise_as_library_errors=False)
+            found = [Finding("broker", "ok", "reachable")]
+            if broker.transport.driver_type == "redis":
+                found += _redis(broker.default_channel.client)
+    except Exception as exc:
+        # Each transport has errors of its own.
+        reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
+        return [Finding("broker", "wrong", f"not reachable: {reason}", remedy)]
+    return found
+
+
+def _redis(client: object) -> list[Finding]:
+    from redis import Redis
+    from redis.exceptions import ResponseError
+
+    assert isinstance(client, Redis)
+    wanted = {
+        "maxmemory-policy": ("noeviction", "others throw waiting messages away when memory is full"),
+        "appendonly": ("yes", "without it a restart empties the queues, and every message is sent again"),
+    }
+    found = []
+    for name, (value, reason) in wanted.items():
+        try:
+            set_to = dict(client.config_get(name)).get(name)
+        except ResponseError:
+            found.append(Finding("broker", "warning", f"{name} cannot be read", f"see that it is {value}: {reason}"))
+            continue
+        if set_to == value:
+            found.append(Finding("broker", "ok", f"{name} is {value}"))
+        else:
+            found.append(Finding("broker", "wrong", f"{name} is {set_to}; {reason}", f"set it to {value}"))
+    return found
