@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from celery.app.amqp import AMQP
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from kombu import Exchange
 from kombu import Queue as KombuQueue
@@ -92,8 +90,6 @@ class LedgerAMQP(AMQP):
         **options: Any,
     ) -> None:
         """Write one message down as a job. Raises JobRefused, with what to change, for what cannot be kept."""
-        if self.app.conf.task_always_eager and not getattr(settings, "TESTING", False):
-            raise ImproperlyConfigured("task_always_eager bypasses the ledger; it is for tests alone")
         if serializer not in (None, "json"):
             raise JobRefused(f"serializer {serializer!r} is refused: jobs are JSON only")
         message_headers = {**message.headers, **(headers or {})}

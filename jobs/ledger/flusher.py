@@ -16,6 +16,7 @@ import psycopg
 
 from jobs.ledger import states
 from jobs.ledger.connection import finishes
+from jobs.models import Outcome, State
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +47,9 @@ class Flusher(threading.Thread):
     def _write(self, group: list[Mapping[str, Any]]) -> None:
         try:
             done = _succeed(group)
-        except psycopg.Error:
+        except psycopg.Error as exc:
             if len(group) == 1:
-                logger.exception("The finish of job %s cannot be written", group[0]["id"])
+                _fail(group[0], exc)
                 return
             for finish in group:  # one bad finish must not take its neighbours along
                 self._write([finish])
@@ -64,6 +65,20 @@ def _succeed(group: list[Mapping[str, Any]]) -> set[str]:
             return states.succeed(cursor, group)
 
     return finishes().insist(write)
+
+
+def _fail(finish: Mapping[str, Any], exc: psycopg.Error) -> None:
+    """A success that Postgres will not take must still end the job, or it would seem to run for ever."""
+    logger.error("The finish of job %s cannot be written", finish["id"], exc_info=exc)
+    error = f"its result could not be stored: {type(exc).__name__}"
+
+    def write(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
+        with connection.cursor() as cursor:
+            return states.end_attempt(
+                cursor, finish["id"], finish["claim_id"], state=State.FAILED, outcome=Outcome.FAILED, error=error, message=str(exc)
+            )
+
+    finishes().insist(write)
 
 
 _of_this_process: dict[int, Flusher] = {}

@@ -16,6 +16,8 @@ from jobs.registry import NO_POLICY, policy_of
 LEDGER_HEADER = "ledger"
 MAX_DELAY = timedelta(days=3660)
 MAX_ARGUMENT_BYTES = 1_000_000
+#: A chain or chord rides along with each of its steps.
+MAX_CANVAS_BYTES = 16_000_000
 
 # Derived again from the row whenever the message is built, or kept in columns of their own.
 _IN_COLUMNS = frozenset(
@@ -72,7 +74,9 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
     Raises JobRefused if the arguments are not JSON, too large, or the time to run is absurd.
     """
     headers = message.headers
-    args, kwargs, embed = _plain(message.body, message.task)
+    args, kwargs, embed = message.body
+    args, kwargs = _plain((args, kwargs), message.task, MAX_ARGUMENT_BYTES)
+    embed = _plain(embed or {}, message.task, MAX_CANVAS_BYTES)
     policy = policy_of(message.task)
     return Record(
         id=str(headers["id"]),
@@ -80,7 +84,7 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
         args=args,
         kwargs=kwargs,
         embed={key: value for key, value in embed.items() if value},
-        headers={k: v for k, v in _plain(headers, message.task).items() if k not in _IN_COLUMNS and v not in (None, [], {})},
+        headers={k: v for k, v in _plain(headers, message.task, MAX_ARGUMENT_BYTES).items() if k not in _IN_COLUMNS and v not in (None, [], {})},
         queue=message.queue,
         priority=QUEUES[message.queue].clamp(message.priority),
         max_attempts=policy.max_attempts,
@@ -113,15 +117,15 @@ def unique_key(task: str, args: list[Any], kwargs: dict[str, Any]) -> str | None
     return key
 
 
-def _plain(value: Any, task: str) -> Any:
+def _plain(value: Any, task: str, most_bytes: int) -> Any:
     """Turn a value into what JSON and Postgres can hold: Celery's own types by its encoder, no NUL, no NaN."""
     try:
         text = kombu_dumps(value)
     except Exception as exc:
         raise JobRefused(f"the arguments of {task} are not JSON: {exc}; send an id or plain values instead") from exc
-    if len(text) > MAX_ARGUMENT_BYTES:
+    if len(text) > most_bytes:
         raise JobRefused(
-            f"the arguments of {task} take {len(text):,} bytes; at most {MAX_ARGUMENT_BYTES:,} are kept: send an id instead"
+            f"the arguments of {task} take {len(text):,} bytes; at most {most_bytes:,} are kept: send an id instead"
         )
     return _clean(json.loads(text), task)
 

@@ -5,7 +5,9 @@ import os
 
 import pytest
 from celery import current_app
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
+from django_celery_results.models import TaskResult
 
 from jobs.ledger.publisher import publish
 from jobs.ledger.records import MESSAGE_COLUMNS
@@ -196,10 +198,39 @@ def test_an_operators_retry_runs_the_same_row_with_edited_arguments(worker, ende
 
 
 def test_a_recycled_child_loses_no_finish(live_worker, ended):
-    live_worker("default", concurrency=1, CELERY_WORKER_MAX_TASKS_PER_CHILD="1")
-    sent = [echo.delay(n) for n in range(12)]
+    live_worker("default", concurrency=1, options=["--max-tasks-per-child=1"])
+    sent = [echo.delay(n) for n in range(5)]
 
-    assert {ended(s.id).state for s in sent} == {State.SUCCEEDED}
+    jobs = [ended(s.id) for s in sent]
+    assert {(job.state, job.error) for job in jobs} == {(State.SUCCEEDED, "")}
+    assert len({job.pid for job in jobs}) == 5
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_other_pools_run_jobs_too(live_worker, ended, pool):
+    live_worker("default", pool=pool)
+
+    assert ended(echo.delay(1).id).state == State.SUCCEEDED
+    assert ended(fail.delay("x", times=1).id).attempt == 2
+
+
+def test_ignored_results_change_states_all_the_same(worker, ended):
+    done = echo.apply_async((1,), ignore_result=True)
+    failed = probe.policy.apply_async(ignore_result=True)
+
+    assert ended(done.id).state == State.SUCCEEDED
+    assert (ended(failed.id).state, ended(failed.id).attempt) == (State.FAILED, 3)
+    assert not TaskResult.objects.exists()
+
+
+def test_eager_mode_is_refused_outside_tests(settings):
+    settings.TESTING = False
+    current_app.conf.task_always_eager = True
+    try:
+        with pytest.raises(ImproperlyConfigured, match="bypasses the ledger"):
+            echo.delay(1)
+    finally:
+        current_app.conf.task_always_eager = False
 
 
 def test_a_warm_stop_drains_the_running_job(live_worker, until):

@@ -6,6 +6,8 @@ from typing import Any
 from billiard.einfo import ExceptionInfo
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore, Reject, Retry
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections
 
 from jobs.ledger import finish
@@ -27,6 +29,11 @@ class LedgerTask(DjangoTask):
     Request = "jobs.worker.request:LedgerRequest"
     Strategy = "jobs.worker.strategy:ledger_strategy"
     policy = NO_POLICY
+
+    def apply_async(self, *args: Any, **kwargs: Any) -> Any:
+        if self._get_app().conf.task_always_eager and not getattr(settings, "TESTING", False):
+            raise ImproperlyConfigured("task_always_eager bypasses the ledger; it is for tests alone")
+        return super().apply_async(*args, **kwargs)
 
     def AsyncResult(self, task_id: str, **kwargs: Any) -> Any:
         """The result of the job, or of the one that it was just folded into."""
