@@ -24,7 +24,7 @@ def check_admin_actions(app_configs: Any = None, **kwargs: Any) -> list[CheckMes
     return [problem for model_admin in admin.site._registry.values() for problem in _check(model_admin)]
 
 
-def _check(model_admin: ModelAdmin) -> Iterator[CheckMessage]:
+def _check(model_admin: "ModelAdmin[Any]") -> Iterator[CheckMessage]:
     kind = type(model_admin)
     if kind.__module__.split(".")[0] in STOCK:
         yield Error(
@@ -58,13 +58,13 @@ def _check_permissions(kind: type, action: Any) -> Iterator[CheckMessage]:
         )
 
 
-def _stock_actions(model_admin: ModelAdmin) -> Iterator[Any]:
+def _stock_actions(model_admin: "ModelAdmin[Any]") -> Iterator[Any]:
     """The drop-down above a list; it acts on POST alone by itself."""
     for action in model_admin.actions or ():
         yield action if callable(action) else getattr(model_admin, action, action)
 
 
-def _unfold_actions(model_admin: ModelAdmin, place: str) -> Iterator[Any]:
+def _unfold_actions(model_admin: "ModelAdmin[Any]", place: str) -> Iterator[Any]:
     for entry in getattr(model_admin, place, None) or ():
         names = entry.get("items", ()) if isinstance(entry, dict) else (entry,)
         for name in names:

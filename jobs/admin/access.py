@@ -20,7 +20,7 @@ for stock in (User, Group):
 
 
 @admin.register(User)
-class UserAdmin(AuditedAdmin, StockUserAdmin, ModelAdmin):
+class UserAdmin(AuditedAdmin, StockUserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -39,5 +39,5 @@ class UserAdmin(AuditedAdmin, StockUserAdmin, ModelAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(AuditedAdmin, StockGroupAdmin, ModelAdmin):
+class GroupAdmin(AuditedAdmin, StockGroupAdmin, ModelAdmin):  # type: ignore[misc]
     """Named sets of permissions."""

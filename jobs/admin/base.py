@@ -67,7 +67,7 @@ class BaseAdmin(ModelAdmin):
 
     def page(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
         """A page of our own inside the admin's frame."""
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(
             request, template, {**self.admin_site.each_context(request), "opts": self.opts, **context}
         )
@@ -114,7 +114,7 @@ class AuditedAdmin(BaseAdmin):
     def _record(self, request: HttpRequest, done: str, obj: models.Model, **detail: Any) -> None:
         actor_of(request).record(f"{self.opts.model_name}.{done}", obj.pk, name=str(obj), **detail)
 
-    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: "forms.ModelForm[Any]", change: bool) -> None:
         with transaction.atomic():
             super().save_model(request, obj, form, change)
             self._record(request, "change" if change else "create", obj, fields=sorted(form.changed_data))

@@ -53,7 +53,7 @@ def jobs_url(**query: str) -> str:
 def _by_queue() -> list[dict[str, Any]]:
     """Unfinished jobs by queue and state, served by the index of unfinished rows."""
     rows = Job.objects.filter(state__in=UNFINISHED).order_by().values("queue", "state")
-    return list(rows.annotate(count=Count("pk"), oldest=Min("run_at")))
+    return [dict(row) for row in rows.annotate(count=Count("pk"), oldest=Min("run_at"))]
 
 
 def _tiles(waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """What one job's page shows."""
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -113,21 +114,22 @@ def _attempts(job: Job) -> list[dict[str, Any]]:
                 "length": show.duration_text(show.run_duration(job)),
             }
         )
-    for attempt in Attempt.objects.filter(job_id=job.pk).order_by("-number", "-id")[:MOST_ATTEMPTS]:
-        rows.append(
-            {
-                "number": attempt.number,
-                "outcome": show.pill(attempt.outcome, attempt.outcome),
-                "worker": attempt.worker,
-                "pid": attempt.pid,
-                "started": show.exact(attempt.started_at),
-                "length": show.duration_text(attempt.finished_at - attempt.started_at),
-                "error_class": attempt.error_class,
-                "message": show.block(attempt.message),
-                "traceback": show.block(attempt.traceback),
-            }
-        )
-    return rows
+    ended = Attempt.objects.filter(job_id=job.pk).order_by("-number", "-id")[:MOST_ATTEMPTS]
+    return rows + [_ended(attempt) for attempt in ended]
+
+
+def _ended(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "outcome": show.pill(attempt.outcome, attempt.outcome),
+        "worker": attempt.worker,
+        "pid": attempt.pid,
+        "started": show.exact(attempt.started_at),
+        "length": show.duration_text(attempt.finished_at - attempt.started_at),
+        "error_class": attempt.error_class,
+        "message": show.block(attempt.message),
+        "traceback": show.block(attempt.traceback),
+    }
 
 
 def _result(job: Job) -> dict[str, str] | None:
@@ -137,10 +139,8 @@ def _result(job: Job) -> dict[str, str] | None:
         return None
     text = row.result or "null"
     if len(text) <= show.LONGEST_BLOCK:
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-        except (ValueError, RecursionError):
-            pass
     return {"status": row.status, "text": show.block(text)}
 
 

@@ -81,7 +81,8 @@ class JobAdmin(ReadOnlyAdmin):
             line = show.one_line(job.error, 160)
             error = format_html('<span class="sy-error" title="{}">{}</span>', line, line)
         return format_html(
-            '<div class="sy-cell"><a class="sy-two sy-link" href="{}"><strong>{}</strong><code title="{}">{}</code></a>{}</div>',
+            '<div class="sy-cell"><a class="sy-two sy-link" href="{}"><strong>{}</strong>'
+            '<code title="{}">{}</code></a>{}</div>',
             show.job_url(job.pk),
             job.task,
             job.pk,

@@ -9,7 +9,7 @@ from unfold.views import ChangeList
 CAP = 10_000
 
 
-class CappedPaginator(Paginator):
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts up to a cap, so its cost and the deepest page are bounded whatever the table holds."""
 
     template_name = "jobs/pagination.html"

@@ -13,7 +13,7 @@ from django_celery_beat.models import (
     PeriodicTask,
     SolarSchedule,
 )
-from timezone_field import TimeZoneFormField
+from timezone_field import TimeZoneFormField  # type: ignore[import-untyped]
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminIntegerFieldWidget,
@@ -36,7 +36,7 @@ KINDS = {
 CRON_PARTS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
 
 
-class ScheduleForm(forms.ModelForm):
+class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     task = forms.ChoiceField(label="Task", widget=UnfoldAdminSelectWidget)
     args = JsonText(list, label="Positional arguments", help_text="A JSON list.")
     kwargs = JsonText(dict, label="Named arguments", help_text="A JSON object.")
@@ -189,7 +189,7 @@ class ScheduleForm(forms.ModelForm):
 
     def _post_clean(self) -> None:
         if not self.errors:  # beat's own check would else only say that a kind is missing
-            super()._post_clean()
+            super()._post_clean()  # type: ignore[misc]
 
     def save_timetable(self) -> None:
         """Store the timetable that the schedule points at, if it is new."""

@@ -29,7 +29,7 @@ class TokenForm(forms.Form):
         widget=UnfoldAdminTextInputWidget,
         help_text="What it is for, such as a dashboard.",
     )
-    user = forms.ModelChoiceField(
+    user: Any = forms.ModelChoiceField(
         label="User", queryset=None, widget=UnfoldAdminSelectWidget, help_text="The token may do what this user may do."
     )
     expires_at = LocalTime(label="Expires", required=False, help_text="Empty: never.")
@@ -38,8 +38,13 @@ class TokenForm(forms.Form):
         super().__init__(*args, **kwargs)
         users = get_user_model().objects.filter(is_active=True).order_by("username")
         # A token has all of its user's permissions: only a superuser may make one for somebody else.
-        self.fields["user"].queryset = users if request.user.is_superuser else users.filter(pk=request.user.pk)  # type: ignore[attr-defined]
-        self.fields["user"].initial = request.user.pk
+        field: Any = self.fields["user"]
+        field.queryset = users if is_superuser(request) else users.filter(username=request.user.get_username())
+        field.initial = request.user.pk
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))
 
 
 @admin.register(ApiToken)
@@ -57,7 +62,7 @@ class ApiTokenAdmin(BaseAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         tokens = super().get_queryset(request).select_related("user")
-        return tokens if request.user.is_superuser else tokens.filter(user=request.user)
+        return tokens if is_superuser(request) else tokens.filter(user=request.user)
 
     def get_urls(self) -> list[URLPattern]:
         return [self.own_path("<int:token_id>/revoke/", self.revoke_view, "revoke"), *super().get_urls()]

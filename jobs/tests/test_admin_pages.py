@@ -156,7 +156,7 @@ def test_tokens_need_their_permissions():
 def test_edits_of_users_and_groups_are_recorded_without_secrets():
     client = client_with()
     User.objects.update(is_superuser=True)
-    bob = User.objects.create_user("bob", password="first-Secret-9")  # noqa: S106
+    bob = User.objects.create_user("bob", password="first-Secret-9")
 
     client.post(page_of("auth_group", "add"), {"name": "operators"})
     client.post(page_of("auth_user", "add"), {"username": "cat", "usable_password": "false"})

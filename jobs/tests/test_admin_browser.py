@@ -1,0 +1,159 @@
+"""The admin in a real Chromium, with a real worker: enqueue, watch, fail, retry; and no page breaks the policy."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from django_celery_results.models import TaskResult
+
+from jobs.models import Job, State
+from jobs.tests.admin_helpers import job_page_url, page_of
+from jobs.tests.factories import make_attempt, make_job
+from jobs.tests.live import LiveWorkers
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+PASSWORD = "operator-of-switches"
+HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>" x-init="alert(3)" javascript:alert(4)'
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: install it, or set CHROMIUM to its path"),
+]
+
+
+class Watched:
+    """A page that remembers what went wrong on it."""
+
+    def __init__(self, page: Any, base: str) -> None:
+        self.page, self.base = page, base
+        self.problems: list[str] = []
+        page.on("console", lambda m: m.type in ("error", "warning") and self._note(m.text))
+        page.on("pageerror", lambda error: self._note(f"exception: {error}"))
+        page.on("dialog", lambda dialog: (self._note(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("response", lambda r: r.status >= 400 and self._note(f"{r.status} {r.url}"))
+        page.on("request", lambda r: r.url.startswith((base, "data:")) or self._note(f"other host: {r.url}"))
+
+    def _note(self, text: str) -> None:
+        self.problems.append(f"{self.page.url}: {text}")
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.base + path)
+        self.page.wait_for_load_state("networkidle")
+
+
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    # Playwright runs its own event loop in this thread, which Django would take for asynchronous code.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *as_root])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def watched(browser: Any, live_server: Any) -> Watched:
+    """A page, logged in through the form as a superuser."""
+    User.objects.create_superuser("boss", password=PASSWORD)
+    watched = Watched(browser.new_page(viewport={"width": 1400, "height": 900}), live_server.url)
+    watched.open("/admin/login/")
+    watched.page.fill("#id_username", "boss")
+    watched.page.fill("#id_password", PASSWORD)
+    watched.page.click("button[type=submit]")
+    watched.page.wait_for_url("**/admin/")
+    return watched
+
+
+def test_a_job_is_enqueued_watched_failed_and_retried(watched: Watched, live_worker: LiveWorkers) -> None:
+    live_worker("default")
+    page = watched.page
+
+    watched.open("/admin/jobs/job/enqueue/?task=selftest.echo")
+    page.fill("[name=parameter_value]", '"hello"')
+    page.click("button:text-is('Enqueue')")
+    # The page follows the job by itself.
+    page.wait_for_selector("#job-status[data-state=succeeded]")
+    page.wait_for_selector("pre:has-text('hello')")
+
+    watched.open("/admin/jobs/job/enqueue/?task=selftest.fail")
+    page.fill("[name=parameter_message]", HOSTILE)
+    page.fill("[name=parameter_times]", "4")
+    page.click("button:text-is('Enqueue')")
+    page.wait_for_selector("#job-status[data-state=failed]")
+    page.click("summary:has-text('Traceback of attempt 4')")
+    page.wait_for_selector("pre:has-text('Traceback')")
+
+    page.click("a:text-is('Retry')")
+    page.click("button:text-is('Retry')")
+    page.wait_for_selector("text=1 job retried.")
+    page.wait_for_selector("#job-status[data-state=succeeded]")
+    page.wait_for_selector("pre:has-text('succeeded at attempt 5')")
+    assert watched.problems == []
+
+
+def test_chosen_rows_are_retried_from_the_list(watched: Watched) -> None:
+    failed = [make_job(State.FAILED, error="boom") for _ in range(2)]
+    page = watched.page
+
+    watched.open("/admin/jobs/job/?state=failed")
+    for box in page.query_selector_all("input.action-select"):
+        box.check()
+    page.select_option("select[name=action]", "retry_selected")
+    page.click("button[name=index]")
+    page.click("button:has-text('Retry 2 jobs')")
+
+    page.wait_for_selector("text=2 jobs retried.")
+    assert not Job.objects.filter(pk__in=[job.pk for job in failed], state=State.FAILED).exists()
+    assert watched.problems == []
+
+
+def test_no_page_breaks_the_policy_or_runs_what_came_from_outside(watched: Watched) -> None:
+    job = make_job(State.FAILED, args=[HOSTILE], kwargs={HOSTILE: HOSTILE}, error=HOSTILE, worker=HOSTILE)
+    make_attempt(job, message=HOSTILE, traceback=HOSTILE, worker=HOSTILE)
+    running = make_job(State.RUNNING, progress=0.3, progress_note=HOSTILE)
+    result = TaskResult.objects.create(task_id=job.pk, task_name=HOSTILE, status="SUCCESS", result=HOSTILE)
+    every = IntervalSchedule.objects.create(every=1, period="hours")
+    schedule = PeriodicTask.objects.create(name=HOSTILE, task="selftest.echo", args="[1]", interval=every)
+    beat, results = "django_celery_beat_periodictask", "django_celery_results_taskresult"
+
+    pages = ["/admin/", "/admin/jobs/job/", "/admin/jobs/job/?q=x:1", "/admin/jobs/job/enqueue/"]
+    pages += [job_page_url(job, page) for page in ("change", "retry", "edit", "discard")]
+    pages += [job_page_url(running), job_page_url(running, "cancel"), "/admin/jobs/job/enqueue/?task=selftest.effect"]
+    pages += [page_of(beat), page_of(beat, "add"), page_of(beat, "change", schedule.pk)]
+    pages += [page_of(beat, "delete", schedule.pk), page_of("django_celery_beat_crontabschedule")]
+    pages += [page_of(results), page_of(results, "change", result.pk), page_of("jobs_worker")]
+    pages += [page_of("jobs_auditentry"), page_of("jobs_apitoken"), page_of("jobs_apitoken", "add")]
+    pages += [page_of("auth_user"), page_of("auth_user", "add"), page_of("auth_user", "change", User.objects.get().pk)]
+    pages += [page_of("auth_group", "add"), "/admin/password_change/"]
+    for path in pages:
+        watched.open(path)
+
+    assert watched.problems == []
+
+
+def test_a_schedule_shows_only_the_fields_of_its_kind(watched: Watched) -> None:
+    watched.open(page_of("django_celery_beat_periodictask", "add"))
+    page = watched.page
+    page.select_option("#id_kind", "crontab")
+    assert page.is_visible("#id_cron")
+    assert not page.is_visible("#id_every")
+    page.fill("#id_name", "Nightly echo")
+    page.select_option("#id_task", "selftest.echo")
+    page.fill("#id_args", "[1]")
+    page.fill("#id_cron", "30 2 * * *")
+    page.click("button[name=_save]")
+
+    page.wait_for_selector("td:has-text('at 02:30 daily')")
+    page.click("summary")
+    assert page.locator("details li").count() >= 5
+    assert watched.problems == []
