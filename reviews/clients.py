@@ -126,9 +126,9 @@ class GitHubClient:
         return _decoded(answer)
 
     def merge_base(self, full_name: str, base: str, head: str) -> str:
-        answer = self._call(
-            "GET", _repo(full_name, f"compare/{quote(base, safe='')}...{quote(head, safe='')}"), {"per_page": 1, "page": 2}
-        )
+        # The files of a comparison, which are not needed, stand on its first page.
+        path = _repo(full_name, f"compare/{quote(base, safe='')}...{quote(head, safe='')}")
+        answer = self._call("GET", path, {"per_page": 1, "page": 2})
         try:
             return str(answer["merge_base_commit"]["sha"])
         except (KeyError, TypeError) as exc:

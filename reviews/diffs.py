@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from unidiff import PatchSet, UnidiffParseError
-from unidiff.patch import Line
+from unidiff.errors import UnidiffParseError
+from unidiff.patch import Line, PatchSet
 
 from reviews.changes import Block, ContentUnavailable, Hunk
 
@@ -68,9 +68,9 @@ def _blocks(lines: Iterable[Line]) -> Iterable[Block]:
     removed: list[int] = []
     added: list[int] = []
     for line in lines:
-        if line.is_removed:
+        if line.is_removed and line.source_line_no is not None:
             removed.append(line.source_line_no)
-        elif line.is_added:
+        elif line.is_added and line.target_line_no is not None:
             added.append(line.target_line_no)
         elif line.is_context and (removed or added):
             yield Block(_span(removed), _span(added))

@@ -104,7 +104,7 @@ class Git:
         code, output, _ = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if code:
             raise UnknownRevision(
-                f"unknown revision {revision!r} in {str(self.path)!r}; give a branch, a tag or a commit id that is there"
+                f"unknown revision {revision!r} in {str(self.path)!r}; give a branch, tag or commit id that is there"
             )
         return output.decode("ascii").strip()
 
@@ -162,7 +162,8 @@ class BlobReader:
 
     def _read(self, blob_id: str) -> bytes:
         stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None  # noqa: S101  (both are pipes)
+        assert stdin is not None
+        assert stdout is not None
         stdin.write(blob_id.encode("ascii") + b"\n")
         stdin.flush()
         header = stdout.readline().split()

@@ -27,7 +27,7 @@ def pull_request_change(client: GitHubClient, full_name: str, pull: PullRequest)
     """What a pull request changes at its present head. Raises GitHubError."""
     source = _Source(client, full_name, pull)
     files = tuple(source.file_change(entry) for entry in client.files(full_name, pull.number))
-    notes = ()
+    notes: tuple[str, ...] = ()
     if pull.changed_files > len(files):
         notes = (f"GitHub lists {len(files):,} of {pull.changed_files:,} changed files ({MAX_LISTED_FILES:,} at most)",)
     return Change(base=pull.base_sha, head=pull.head_sha, files=files, notes=notes)

@@ -22,7 +22,7 @@ def open_change(path: Path, base: str, head: str) -> Iterator[Change]:
     git = Git(path)
     base_commit, head_commit = git.commit(base), git.commit(head)
     ancestor = git.merge_base(base_commit, head_commit)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if ancestor is None:
         notes = ("base and head have no common ancestor here, so they were compared directly",)
     with git.blobs() as blobs:

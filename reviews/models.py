@@ -14,9 +14,7 @@ class Repository(models.Model):
     large_files = models.PositiveIntegerField(
         default=50, help_text="A pull request that changes more files than this is reviewed on the slow lane."
     )
-    large_lines = models.PositiveIntegerField(
-        default=2000, help_text="The same for added and deleted lines together."
-    )
+    large_lines = models.PositiveIntegerField(default=2000, help_text="The same for added and deleted lines together.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -116,7 +116,8 @@ def _by_key(answers: Iterator[dict[str, object]], keys: Mapping[str, str]) -> di
 
 def _diagnostic(answer: dict[str, object]) -> Diagnostic:
     start, end = answer["location"], answer["end_location"]
-    assert isinstance(start, dict) and isinstance(end, dict)  # noqa: S101  (ruff's own format)
+    assert isinstance(start, dict)
+    assert isinstance(end, dict)
     # A range that ends at the first column does not reach into its last row.
     end_row = end["row"] - (1 if end["column"] == 1 and end["row"] > start["row"] else 0)
     rule = str(answer["code"] or SYNTAX)

@@ -55,7 +55,6 @@ class EmbeddedReviewer:
         for batch in _batches(files, lambda file: file.change.head, reading):
             for compared, source, undecodable, diagnostics in _lint(batch, reading):
                 file = compared.change
-                diagnostics = [found for found in diagnostics if applies(found.rule, file.path)]
                 if undecodable is not None:
                     reading.remarks[file.path] = f"read with replacements: {undecodable.message}"
                 try:
@@ -74,8 +73,6 @@ class EmbeddedReviewer:
         unread = _Reading()
         for batch in _batches(files, lambda file: file.change.base, unread):
             for compared, source, undecodable, diagnostics in _lint(batch, unread):
-                path = compared.change.old_path or compared.change.path
-                diagnostics = [found for found in diagnostics if applies(found.rule, path)]
                 compared.base = observe(source, diagnostics, undecodable, None)
             done += len(batch)
             report(0.7 + 0.3 * done / len(files), f"{done} of {len(files)} files compared with base")
@@ -93,7 +90,7 @@ class EmbeddedReviewer:
                 reading.remarks.setdefault(path, "does not parse, so most rules could not look at it")
             elif compared.base and any(seen.breaks_the_file for seen in compared.base):
                 reading.remarks.setdefault(path, "did not parse at base, so all of its changed lines count as new")
-        findings = [_finding(reading.files[path].change, seen) for path, observations in new.items() for seen in observations]
+        findings = [_finding(reading.files[path].change, seen) for path, found in new.items() for seen in found]
         return sorted(findings, key=lambda found: (found.severity.rank, found.path, found.line, found.rule))
 
 
@@ -167,11 +164,12 @@ def _lint(batch: Sequence[tuple[Compared, bytes]], reading: _Reading) -> Iterato
                 reading.reasons[batch[int(key)][0].change.path] = str(exc)
     for key, diagnostics in answers.items():
         text, undecodable = decoded[key]
-        yield batch[int(key)][0], Source(text), undecodable, diagnostics
+        file = batch[int(key)][0]
+        yield file, Source(text), undecodable, [said for said in diagnostics if applies(said.rule, file.change.path)]
 
 
 def _finding(file: FileChange, seen: Observation) -> Finding:
-    assert seen.anchor is not None  # noqa: S101  (new_observations gives no other)
+    assert seen.anchor is not None
     together = file.changed_lines.range_of(seen.anchor)
     last = together.stop - 1 if together else seen.anchor
     return Finding(

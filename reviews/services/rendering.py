@@ -70,8 +70,10 @@ def _heading(finding: Finding) -> str:
 def body(review: PullRequestReview, change: Change, result: ReviewResult, elsewhere: list[Finding]) -> str:
     """The review's text. elsewhere: the findings that have no comment of their own."""
     parts = [_summary(result)]
-    for finding in elsewhere:
-        parts.append(f"- {_heading(finding)} {code(f'{finding.path}:{finding.line}')}: {plain(finding.message)}")
+    parts += [
+        f"- {_heading(finding)} {code(f'{finding.path}:{finding.line}')}: {plain(finding.message)}"
+        for finding in elsewhere
+    ]
     parts += ["", "---", *_footer(change, result)]
     text = "\n".join(parts)
     if len(text) > MAX_BODY_CHARS:

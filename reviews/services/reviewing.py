@@ -105,7 +105,7 @@ def _wanted_pull(client: GitHubClient, review: PullRequestReview) -> PullRequest
 @transaction.atomic
 def _store(review: PullRequestReview, change: Change, result: ReviewResult) -> None:
     """Keep what was found, in place of what an earlier attempt found."""
-    comments, elsewhere = posting.sort_findings(change, result)
+    _, elsewhere = posting.sort_findings(change, result)
     review.findings.all().delete()
     models.Finding.objects.bulk_create(
         models.Finding(
