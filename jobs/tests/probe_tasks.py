@@ -3,12 +3,15 @@
 import contextlib
 import sys
 import time
+import uuid
 from typing import Any
 
 from celery import chain, group, shared_task
 from celery.exceptions import Ignore, Reject
+from django.db import transaction
 
 from jobs import job
+from jobs.models import Job
 
 
 @shared_task(name="probe.add")
@@ -113,3 +116,19 @@ def long(seconds: float) -> str:
         time.sleep(0.1)
         job.progress(min(0.99, 1 - (end - time.monotonic()) / seconds), "on the way")
     return "done"
+
+
+@shared_task(name="probe.ghost", bind=True)
+def ghost(self: Any) -> int:
+    """Loses its claim while it runs, as a worker does that was away too long."""
+    Job.objects.filter(pk=self.request.id).update(claim_id=uuid.uuid4())
+    return 1
+
+
+@shared_task(name="probe.retry_inside_transaction", bind=True, max_retries=1)
+def retry_inside_transaction(self: Any) -> str:
+    if self.request.retries:
+        return "second time"
+    with transaction.atomic():
+        add.delay(1, 1)
+        raise self.retry(countdown=0)

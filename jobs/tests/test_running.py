@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from celery import current_app
+from celery import chain, current_app
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django_celery_results.models import TaskResult
@@ -123,6 +123,26 @@ def test_two_workers_given_the_same_message_run_it_once(live_worker, ended):
     jobs = [ended(s.id) for s in sent]
     assert {job.attempt for job in jobs} == {1}
     assert len({job.worker for job in jobs}) == 2
+
+
+def test_a_run_that_lost_its_claim_finishes_nothing_and_sends_nothing_on(worker, ended, until):
+    last = chain(probe.ghost.si(), probe.add.si(1, 1)).delay()
+    until(Job.objects.filter(task="probe.ghost", state=State.RUNNING).exists)
+
+    ended(echo.apply_async(("after",), queue="maintenance").id)
+    ended(echo.delay("and after").id)
+
+    job = Job.objects.get(task="probe.ghost")
+    assert (job.state, job.attempts.count()) == (State.RUNNING, 0)
+    assert not Job.objects.filter(pk=last.id).exists()
+
+
+def test_a_retry_sent_inside_a_rolled_back_transaction_still_happens(worker, ended):
+    sent = probe.retry_inside_transaction.delay()
+
+    job = ended(sent.id)
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 2)
+    assert not Job.objects.filter(task="probe.add").exists()
 
 
 def test_a_message_whose_row_is_gone_is_dropped(worker, ended):
