@@ -2,13 +2,20 @@
 
 from typing import Any, ClassVar
 
-from rest_framework.exceptions import ValidationError
+from rest_framework import status
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from jobs.api.permissions import NamedPermission
 from jobs.operators.actors import Actor
+
+
+class LengthRequired(APIException):
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_detail = "Send the body with a Content-Length, not in chunks."
+    default_code = "length-required"
 
 
 class ApiView(GenericAPIView[Any]):
@@ -22,6 +29,9 @@ class ApiView(GenericAPIView[Any]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
+            # Django would read such a body as empty, and so do something else than was asked for.
+            raise LengthRequired
         known = {"format", *self.parameters, *self._filter_names(), *self._page_names()}
         unknown = [name for name in request.query_params if name not in known]
         if unknown:

@@ -276,6 +276,15 @@ def test_while_postgres_is_away_the_answer_says_when_to_try_again(api: Client) -
     assert (page.status_code, page["Retry-After"]) == (503, "5")
 
 
+def test_a_body_in_chunks_is_refused_rather_than_taken_for_empty(api: Client) -> None:
+    make("bad", State.FAILED)
+
+    response = api.generic("POST", V1 + "jobs/bad/retry/", headers={"transfer-encoding": "chunked"})
+
+    problem(response, 411)
+    assert Job.objects.get().state == State.FAILED
+
+
 def test_what_nobody_foresaw_tells_nothing(api: Client) -> None:
     with mock.patch("jobs.api.job_views.find_job", side_effect=RuntimeError("secret")):
         response = api.get(V1 + "jobs/x/")
