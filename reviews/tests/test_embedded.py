@@ -1,0 +1,308 @@
+"""The embedded reviewer on real git repositories: what is new, and on changed lines, and nothing else."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from reviews.analysis import ruff
+from reviews.providers.base import ReviewResult, Severity
+from reviews.tests.conftest import between, only, seen, unread
+from reviews.tests.repositories import Repo
+
+Review = Callable[..., ReviewResult]
+
+LOADS = "import pickle\n\n\ndef load(data):\n    return pickle.loads(data)\n"
+
+
+def test_a_new_finding_on_an_added_line_is_reported_with_all_that_tells_it(review: Review) -> None:
+    result = review({"a.py": "import os\nprint(os.name)\n"}, {"a.py": "import os\nprint(os.name)\neval(input())\n"})
+
+    finding = only(result)
+    assert (finding.path, finding.line, finding.end_line, finding.rule) == ("a.py", 3, 3, "S307")
+    assert finding.severity is Severity.HIGH
+    assert finding.source_line == "eval(input())"
+    assert len(finding.fingerprint) == 32
+
+
+def test_what_base_had_already_is_not_reported(review: Review) -> None:
+    result = review({"a.py": LOADS}, {"a.py": LOADS + "\n\nX = 1\n"})
+
+    assert seen(result) == []
+
+
+def test_lines_pushed_down_or_indented_again_are_not_new(review: Review) -> None:
+    indented = "import pickle\nimport os\n\n\ndef load(data):\n    if os.name:\n        return pickle.loads(data)\n"
+
+    assert seen(review({"a.py": LOADS}, {"a.py": indented})) == []
+
+
+def test_of_two_equal_lines_the_added_one_is_reported(review: Review) -> None:
+    base = "def f(x):\n    eval(x)\n    y = 1\n    return y\n"
+    head = "def f(x):\n    eval(x)\n    y = 1\n    eval(x)\n    return y\n"
+
+    assert seen(review({"a.py": base}, {"a.py": head})) == [("a.py", 4, "S307")]
+
+
+def test_an_edit_of_a_line_that_was_found_before_is_not_new(review: Review) -> None:
+    base = "import subprocess\nsubprocess.run(['/bin/ls', '-l'])\n"
+
+    assert seen(review({"a.py": base}, {"a.py": base.replace("'-l'", "'-a'")})) == []
+
+
+def test_another_rule_on_an_edited_line_is_new(review: Review) -> None:
+    base = "import subprocess\nsubprocess.run(['/bin/ls'])\n"
+    head = "import subprocess\nsubprocess.run(input(), shell=True)\n"
+
+    assert seen(review({"a.py": base}, {"a.py": head})) == [("a.py", 2, "S602")]
+
+
+def test_an_argument_added_some_lines_below_the_call_is_told_at_its_own_line(review: Review) -> None:
+    base = 'import subprocess\nsubprocess.run(\n    input(),\n    check=True,  # (\n    env={"A": ")"},\n)\n'
+    head = base.replace("\n)\n", "\n    shell=True,\n)\n")
+
+    assert seen(review({"a.py": base}, {"a.py": head})) == [("a.py", 6, "S602")]
+
+
+def test_a_finding_caused_by_the_change_but_on_an_unchanged_line_is_left_out(review: Review) -> None:
+    result = review({"a.py": "import os\nX = 1\nprint(os.name)\n"}, {"a.py": "import os\nX = 1\nprint(X)\n"})
+
+    assert seen(result) == []  # the import is unused now, but its line is not part of the change
+
+
+def test_a_renamed_file_is_compared_with_what_it_was(review: Review) -> None:
+    padding = "".join(f"V{n} = {n}\n" for n in range(30))
+    result = review({"old.py": LOADS + padding}, {"old.py": None, "new.py": LOADS + padding + "eval('1')\n"})
+
+    assert seen(result) == [("new.py", 36, "S307")]
+
+
+def test_a_pure_rename_has_no_findings(review: Review) -> None:
+    assert seen(review({"old.py": LOADS}, {"old.py": None, "new.py": LOADS})) == []
+
+
+def test_a_deleted_file_has_no_findings_and_is_told(review: Review) -> None:
+    result = review({"a.py": LOADS, "b.py": "x = 1\n"}, {"a.py": None})
+
+    assert seen(result) == []
+    assert [(file.path, file.read) for file in result.coverage] == [("a.py", True)]
+
+
+def test_code_moved_to_another_file_is_not_new(review: Review) -> None:
+    rest = "".join(f"def g{n}(a):\n    return a + {n}\n\n\n" for n in range(20))
+    block = "def load(data):\n    value = 1\n    return eval(data, value)\n"
+    result = review({"a.py": rest + block, "b.py": "B = 1\n"}, {"a.py": rest, "b.py": "B = 1\n\n\n" + block})
+
+    assert seen(result) == []
+
+
+def test_copied_code_is_new_where_it_was_copied_to(review: Review) -> None:
+    result = review({"a.py": LOADS}, {"b.py": LOADS})
+
+    assert seen(result) == [("b.py", 5, "S301")]
+
+
+def test_a_finding_leaves_one_file_and_another_of_its_kind_appears_elsewhere(review: Review) -> None:
+    result = review(
+        {"a.py": "import os\n\nA = 1\n", "b.py": "B = 1\n"}, {"a.py": "A = 1\n", "b.py": "import os\nB = 1\n"}
+    )
+
+    assert seen(result) == [("b.py", 1, "F401")]  # the neighbours differ: nothing was moved
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_line_numbers_are_gits_whatever_ends_a_line(review: Review, newline: str) -> None:
+    base = newline.join(["A = 1", "B = 2", ""]).encode() + b"C = 3\nD = 4\n"
+    result = review({"a.py": base}, {"a.py": base + b"eval(input())\n"})
+
+    assert only(result).line == (base.count(b"\n") + 1)
+
+
+def test_a_change_of_line_ends_makes_nothing_new(review: Review) -> None:
+    assert seen(review({"a.py": LOADS}, {"a.py": LOADS.replace("\n", "\r\n")})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("byte order mark", b"\xef\xbb\xbfX = 1\neval(input())\n"),
+        ("latin-1 by cookie", b"# -*- coding: latin-1 -*-\nX = 'caf\xe9'; eval(input())\n"),
+        ("utf-8 beyond the first plane", "X = '🚂'\neval(input())\n".encode()),
+        ("no newline at the end", b"X = 1\neval(input())"),
+        ("form feed", b"X = 1\n\x0ceval(input())\n"),
+    ],
+)
+def test_source_in_every_encoding_is_read(review: Review, name: str, head: bytes) -> None:
+    result = review({"a.py": b"X = 1\n"}, {"a.py": head})
+
+    assert seen(result) == [("a.py", 2, "S307")]
+
+
+def test_bytes_that_python_refuses_are_told_once_and_the_rest_is_read(review: Review) -> None:
+    result = review({"a.py": b"X = 1\n"}, {"a.py": b"X = 1\nY = '\xff\xfe'\nZ = '\xff'\neval(input())\n"})
+
+    assert seen(result) == [("a.py", 2, "E902"), ("a.py", 4, "S307")]
+
+
+@pytest.mark.parametrize("cookie", ["nonsense", "zlib", "rot13", "punycode", "undefined", "utf-16"])
+def test_a_coding_cookie_that_names_no_usable_encoding_is_told(review: Review, cookie: str) -> None:
+    result = review({"a.py": b"X = 1\n"}, {"a.py": f"# coding: {cookie}\nX = 1\n".encode()})
+
+    assert [found.rule for found in result.findings] in (["E902"], [])
+    assert all(file.read for file in result.coverage)
+    assert result.coverage[0].reason
+
+
+@pytest.mark.parametrize("head", [b"X = 1\0\nY = 2\n", b"\0\n", b"\xff\xfeX\0=\0001\0\n\0"])
+def test_nul_bytes_are_an_error_of_the_file(review: Review, head: bytes) -> None:
+    result = review({"a.py": b"X = 1\n"}, {"a.py": head})
+
+    assert only(result).rule in ("invalid-syntax", "E902")
+
+
+def test_a_syntax_error_is_told_once_though_the_parser_says_more(review: Review) -> None:
+    result = review({"a.py": "X = 1\n"}, {"a.py": "X = 1\ny = (\n\n\ndef f(:\n    pass\n"})
+
+    assert only(result).rule == "invalid-syntax"
+    assert "parse" in result.coverage[0].reason
+
+
+def test_a_syntax_error_below_the_change_is_told_at_the_nearest_changed_line(review: Review) -> None:
+    base = "x = [\n    1,\n]\ny = 2\nz = 3\n"
+    result = review({"a.py": base}, {"a.py": "x = [\n    1,\n    7,\ny = 2\nz = 3\n"})
+
+    assert (only(result).line, only(result).rule) == (3, "invalid-syntax")
+    assert "parser stops at line 4" in only(result).message
+
+
+def test_a_file_that_was_broken_before_is_not_reported_again(review: Review) -> None:
+    assert seen(review({"a.py": "def f(:\n"}, {"a.py": "def f(:\n\nX = 1\n"})) == []
+
+
+def test_an_empty_file_and_a_file_made_empty_are_read(review: Review) -> None:
+    result = review({"a.py": LOADS}, {"a.py": "", "b.py": ""})
+
+    assert seen(result) == []
+    assert all(file.read for file in result.coverage)
+
+
+def test_what_is_not_python_is_named_with_the_reason(review: Review) -> None:
+    result = review({"keep.py": "x = 1\n"}, {"notes.md": "eval\n", "b.ipynb": "{}", "img.png": b"\x89PNG\0"})
+
+    assert unread(result) == {
+        "notes.md": "not Python",
+        "b.ipynb": "a notebook; only Python source is read",
+        "img.png": "not Python",
+    }
+
+
+def test_links_and_submodules_are_not_followed(repo: Repo) -> None:
+    base = repo.commit({"a.py": "x = 1\n"})
+    (repo.path / "link.py").symlink_to("/etc/hostname")
+    repo.git("add", "link.py")
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{base},vendored.py")
+    repo.git("commit", "-qm", "a link and a submodule")
+
+    assert unread(between(repo, base, "HEAD")) == {"link.py": "a symbolic link", "vendored.py": "a submodule"}
+
+
+def test_a_link_that_becomes_a_file_is_new_as_a_whole(repo: Repo) -> None:
+    (repo.path / "a.py").symlink_to("/etc/hostname")
+    base = repo.commit({})
+    (repo.path / "a.py").unlink()
+    repo.commit({"a.py": "X = 1\neval(input())\n"})
+
+    assert seen(between(repo, base, "HEAD")) == [("a.py", 2, "S307")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with space.py", 'quo"te.py', "new\nline.py", "-dash.py", "tab\t.py", "ünï/çödé🚂.py", "@{u}.py", ":(top)x.py"],
+)
+def test_paths_of_every_kind_are_followed(review: Review, name: str) -> None:
+    result = review({name: "X = 1\n"}, {name: "X = 1\neval(input())\n"})
+
+    assert seen(result) == [(name, 2, "S307")]
+
+
+def test_a_path_that_is_not_utf_8_is_shown_with_its_bytes(repo: Repo) -> None:
+    base = repo.commit({"a.py": "x = 1\n"})
+    (repo.path / os.fsdecode(b"caf\xe9.py")).write_bytes(b"eval(input())\n")
+    head = repo.commit({})
+    assert seen(between(repo, base, head)) == [("caf\\xe9.py", 1, "S307")]
+
+
+def test_a_line_of_17_megabytes_is_read(review: Review) -> None:
+    huge = "X = '" + "a" * 17_000_000 + "'\n"
+    result = review({"a.py": "A = 1\n"}, {"big.py": huge + "eval(input())\n", "a.py": "A = 1\neval(input())\n"})
+
+    assert seen(result) == [("a.py", 2, "S307"), ("big.py", 2, "S307")]
+
+
+def test_a_file_above_the_limit_is_named_and_the_others_are_read(review: Review) -> None:
+    result = review({"a.py": "A = 1\n"}, {"big.py": b"#" * (64 * 1024 * 1024 + 1), "a.py": "A = 1\neval(input())\n"})
+
+    assert seen(result) == [("a.py", 2, "S307")]
+    assert "67,108,865 bytes" in unread(result)["big.py"]
+
+
+def test_at_most_ten_are_shown_the_most_severe_first(review: Review) -> None:
+    lines = [f"import module{n}" for n in range(12)] + ["eval(input())"]
+    result = review({"a.py": "X = 1\n"}, {"a.py": "X = 1\n" + "\n".join(lines) + "\n"})
+
+    assert (len(result.findings), result.left_out) == (10, 3)
+    assert result.findings[0].rule == "S307"
+
+
+def test_the_repositorys_own_linter_settings_are_not_read(review: Review) -> None:
+    settings = '[tool.ruff]\nexclude = ["*.py"]\n[tool.ruff.lint]\nselect = []\n'
+    files = {"pyproject.toml": settings, "ruff.toml": 'exclude = ["a.py"]\n', ".gitattributes": "*.py binary -diff\n"}
+    result = review({"a.py": "X = 1\n", **files}, {"a.py": "X = 1\neval(input())\n"})
+
+    assert seen(result) == [("a.py", 2, "S307")]
+
+
+def test_assertions_and_passwords_in_tests_are_left_alone(review: Review) -> None:
+    source = "password = 'abc123def'\nassert password\n"
+    result = review({}, {"tests/test_a.py": source, "app.py": source})
+
+    assert {path for path, _, _ in seen(result)} == {"app.py"}
+
+
+def test_the_newest_syntax_is_no_error(review: Review) -> None:
+    head = 'type Rows[T] = list[T]\nprint(f"{"nested"}")\nmatch input():\n    case _:\n        pass\n'
+
+    assert seen(review({"a.py": "X = 1\n"}, {"a.py": head})) == []
+
+
+def test_base_is_where_the_branches_parted(repo: Repo) -> None:
+    repo.commit({"a.py": "A = 1\n", "b.py": "B = 1\n"})
+    repo.git("checkout", "-qb", "topic")
+    repo.commit({"a.py": "A = 1\neval(input())\n"})
+    repo.git("checkout", "-q", "main")
+    repo.commit({"b.py": "B = 1\nexec(input())\n"})
+    assert seen(between(repo, "main", "topic")) == [("a.py", 2, "S307")]
+
+
+def test_branches_without_a_common_ancestor_are_compared_and_that_is_said(repo: Repo) -> None:
+    repo.commit({"a.py": "A = 1\n"})
+    repo.git("checkout", "-q", "--orphan", "other")
+    repo.commit({"a.py": "A = 1\neval(input())\n"})
+    result = between(repo, "main", "other")
+    assert seen(result) == [("a.py", 2, "S307")]
+    assert "no common ancestor" in result.notes[0]
+
+
+def test_a_file_that_stops_the_linter_costs_only_itself(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    lint = ruff.lint
+
+    def stopped_by_poison(sources: dict[str, tuple[str, str]]) -> dict[str, list[ruff.Diagnostic]]:
+        if any("poison" in text for _, text in sources.values()):
+            raise ruff.RuffFailed("ruff took more than 60 s")
+        return lint(sources)
+
+    monkeypatch.setattr(ruff, "lint", stopped_by_poison)
+    result = review({"a.py": "A = 1\n"}, {"a.py": "A = 1\neval(input())\n", "b.py": "poison = 1\n"})
+
+    assert seen(result) == [("a.py", 2, "S307")]
+    assert unread(result) == {"b.py": "ruff took more than 60 s"}
