@@ -46,6 +46,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "jobs.login_limit.LoginLimit",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -197,7 +198,8 @@ UNFOLD: dict[str, Any] = {
     "DASHBOARD_CALLBACK": "jobs.admin.control_room.control_room",
     "STYLES": [lambda request: static("jobs/admin.css")],
     "SCRIPTS": [lambda request: static("jobs/admin.js")],
-    "SIDEBAR": {"show_search": False, "navigation": "jobs.admin.navigation.sidebar"},
+    "SIDEBAR": {"command_search": True, "navigation": "jobs.admin.navigation.sidebar"},
+    "COMMAND": {"search_callback": "jobs.admin.navigation.jump"},
     "COLORS": {
         "primary": {
             "50": "#eff6ff",

@@ -53,6 +53,8 @@ class BaseAdmin(ModelAdmin):
     list_filter_submit = True
     list_filter_sheet = True
     list_fullwidth = True
+    list_before_template = "jobs/list_notes.html"
+    change_list_template = "jobs/list.html"
     sortable_by = ()
     actions: Any = []
     show_facets = StockModelAdmin.show_facets.NEVER

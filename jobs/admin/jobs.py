@@ -44,7 +44,6 @@ class JobAdmin(ReadOnlyAdmin):
         filters.ScheduleFilter,
         filters.CreatedFilter,
     )
-    list_before_template = "jobs/list_notes.html"
     change_list_template = "jobs/job_list.html"
     search_fields = ("id",)
     search_help_text = "Id, task, or argument (key:value)"

@@ -6,6 +6,14 @@ from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django_celery_beat.models import PeriodicTask
+from unfold.dataclasses import SearchResult
+
+from jobs.admin.show import job_url
+from jobs.models import Job
+from jobs.operators.search import is_storable
+
+MOST_FOUND = 5
 
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     # title, icon, permission, name of the page
@@ -86,6 +94,21 @@ def _is_active(request: HttpRequest, link: str) -> bool:
     if link in (index, enqueue) or request.path == enqueue:
         return request.path == link
     return request.path.startswith(link)
+
+
+def jump(request: HttpRequest, term: str) -> list[SearchResult]:
+    """What Ctrl-K finds besides pages: jobs by the beginning of their id, schedules by a part of their name."""
+    found: list[SearchResult] = []
+    if not is_storable(term):
+        return found
+    if request.user.has_perm("jobs.view_job"):
+        jobs = Job.objects.filter(pk__startswith=term).only("id", "task", "state").order_by("pk")[:MOST_FOUND]
+        found += [SearchResult(job.task, f"job {job.pk}, {job.state}", job_url(job.pk), "work_history") for job in jobs]
+    if request.user.has_perm("django_celery_beat.view_periodictask"):
+        for task in PeriodicTask.objects.filter(name__icontains=term).only("pk", "name", "task")[:MOST_FOUND]:
+            link = reverse("admin:django_celery_beat_periodictask_change", args=[task.pk])
+            found.append(SearchResult(task.name, f"schedule of {task.task}", link, "schedule"))
+    return found
 
 
 def environment_label(request: HttpRequest) -> list[str] | None:

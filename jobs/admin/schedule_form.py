@@ -122,6 +122,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         super().clean()
         self._check_call()
+        if self.cleaned_data.get("expires") and self.instance.expire_seconds is not None:
+            self.add_error("expires", f"Its jobs expire after {self.instance.expire_seconds} s; both cannot be set.")
         kind = self.cleaned_data.get("kind")
         if kind:
             self._take_kind(kind)

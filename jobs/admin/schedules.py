@@ -244,9 +244,14 @@ class ScheduleAdmin(BaseAdmin):
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: ScheduleForm, change: bool) -> None:
         """Store the schedule with its timetable, and what was changed in the audit log. The save tells beat."""
         with transaction.atomic():
-            before = _snapshot(PeriodicTask.objects.get(pk=obj.pk)) if change else {}
+            stored = PeriodicTask.objects.get(pk=obj.pk) if change else None
+            if stored is not None and obj.enabled and not stored.enabled:
+                obj.last_run_at = None  # counted from now: with its old last run it would be overdue and run at once
             form.save_timetable()
             super().save_model(request, obj, form, change)
+            if stored is not None and not obj.enabled:  # the model's own save forgets it
+                PeriodicTask.objects.filter(pk=obj.pk).update(last_run_at=stored.last_run_at)
+            before = _snapshot(stored) if stored is not None else {}
             after = _snapshot(obj)
             changed = {name: [before.get(name), after[name]] for name in after if before.get(name) != after[name]}
             if {"args", "kwargs"} & set(form.changed_data):

@@ -190,3 +190,22 @@ def test_the_sidebar_shows_only_what_the_user_may_see():
     assert 'href="/admin/jobs/job/"' in html
     for hidden in ("/admin/auth/user/", "/admin/jobs/auditentry/", "/admin/jobs/job/enqueue/"):
         assert hidden not in html
+
+
+def test_ctrl_k_finds_jobs_and_schedules_that_the_user_may_see():
+    make_job(id="abc-123", task="selftest.echo")
+    term = {"s": "abc-", "extended": "1"}
+    assert "abc-123" in client_with("jobs.view_job").get("/admin/search/", term).content.decode()
+    assert "abc-123" not in client_with(name="bob").get("/admin/search/", term).content.decode()
+    assert (
+        client_with("jobs.view_job", name="cat").get("/admin/search/", {"s": "\x00", "extended": "1"}).status_code
+        == 200
+    )
+
+
+@pytest.mark.parametrize("page", ["/admin/jobs/", "/admin/django_celery_beat/", "/admin/auth/"])
+def test_the_pages_of_the_apps_open(page):
+    assert (
+        client_with("jobs.view_job", "auth.view_user", "django_celery_beat.view_periodictask").get(page).status_code
+        == 200
+    )

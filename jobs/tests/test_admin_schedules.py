@@ -207,6 +207,26 @@ def test_a_wrong_value_is_told_at_its_field(editor, schedule, given, field):
     assert PeriodicTask.objects.exclude(name__startswith="Clean").count() == 1
 
 
+def test_switching_off_in_the_form_keeps_when_it_last_ran_and_switching_on_counts_from_now(editor, schedule):
+    last = timezone.now() - timedelta(days=2)
+    PeriodicTask.objects.filter(pk=schedule.pk).update(last_run_at=last)
+    body = {**FORM, "name": schedule.name}
+
+    editor.post(url("change", schedule), {name: value for name, value in body.items() if name != "enabled"})
+    schedule.refresh_from_db()
+    assert (schedule.enabled, schedule.last_run_at) == (False, last)
+
+    editor.post(url("change", schedule), body)
+    schedule.refresh_from_db()
+    assert (schedule.enabled, schedule.last_run_at) == (True, None)
+
+
+def test_an_end_beside_a_lifetime_of_its_jobs_is_told(editor, schedule):
+    PeriodicTask.objects.filter(pk=schedule.pk).update(expire_seconds=60)
+    response = editor.post(url("change", schedule), {**FORM, "expires": "2999-01-01T00:00"})
+    assert "expires" in response.context["adminform"].form.errors
+
+
 def test_deleting_is_recorded_and_told_to_beat(editor, schedule):
     before = change_row()
     editor.post(url("delete", schedule), {"post": "yes"})

@@ -39,6 +39,10 @@ document.addEventListener("DOMContentLoaded", () => {
   if (section && section.dataset.finished === "no") {
     follow(section, FIRST_WAIT_MS);
   }
+  // Unfold names these by a placeholder or not at all.
+  document.getElementById("searchbar")?.setAttribute("aria-label", "Search this list");
+  document.getElementById("searchbar-submit")?.setAttribute("aria-label", "Search");
+  document.querySelector("select[name=action]")?.setAttribute("aria-label", "Action on the chosen rows");
   for (const select of document.querySelectorAll("select[data-submit-on-change]")) {
     select.addEventListener("change", () => select.form.submit());
   }
