@@ -42,6 +42,7 @@ def _apply_defaults(sender: Celery, source: Any, **_: Any) -> None:
     conf.task_routes = ("jobs.registry:route",)
     conf.task_default_queue = DEFAULT_QUEUE
     conf.task_default_exchange = ""
+    conf.worker_consumer = "jobs.worker.consumer:LedgerConsumer"
     conf.broker_transport_options = _transport_options(str(conf.broker_url or ""))
     # Keep Django's connection between tasks; LedgerTask closes an old or broken one before it is used.
     conf["CELERY_DB_REUSE_MAX"] = 1_000_000_000

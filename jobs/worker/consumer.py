@@ -1,0 +1,42 @@
+"""The consumer: sends task events in groups instead of one by one."""
+
+import time
+from typing import Any
+
+from celery.worker.consumer import Consumer
+
+#: How long an event waits for others; an idle worker's event loop may make it a second. Monitors show the times that
+#: the events themselves carry, so they lose nothing.
+EVENT_LINGER_SECONDS = 0.1
+#: A group goes out early when it has so many.
+EVENTS_IN_A_GROUP = 200
+
+
+class LedgerConsumer(Consumer):
+    """Celery's consumer publishes, at each turn of its event loop, the events that it has gathered, which is half of
+    the work of a busy worker's main process. This one lets events linger.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._events_due_at = 0.0
+
+    def on_send_event_buffered(self) -> None:
+        """An event was gathered."""
+        if self.hub is None:
+            return
+        if self.event_dispatcher is not None:
+            self.event_dispatcher.buffer_limit = EVENTS_IN_A_GROUP
+        now = time.monotonic()
+        # A lost connection may have taken the timer with it: one that is late is not waited for.
+        if not now < self._events_due_at + 2:
+            self._events_due_at = now + EVENT_LINGER_SECONDS
+            self.hub.call_later(EVENT_LINGER_SECONDS, self._send_gathered_events)
+
+    def _send_gathered_events(self) -> None:
+        self._events_due_at = 0.0
+        self._flush_events()
+
+    def stop(self) -> None:
+        self._flush_events()
+        super().stop()
