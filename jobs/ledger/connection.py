@@ -65,6 +65,8 @@ class LedgerConnection:
                 if key not in {"cursor_factory", "context", "prepare_threshold"}
             }
             self._connection = psycopg.connect(**parameters, autocommit=True)
+            # A plan made while the table was empty would read all of it for every job until the next ANALYZE.
+            self._connection.execute("SET enable_seqscan = off")
             if not self._durable:
                 self._connection.execute("SET synchronous_commit = off")
         return self._connection
