@@ -17,7 +17,6 @@ import psycopg
 import redis
 from django.conf import settings
 
-from config import environment
 from jobs.stack.parent import before_exec
 from jobs.stack.servers import USER, Postgres, Valkey
 
@@ -103,7 +102,9 @@ def own_stack() -> Iterator[Stack]:
     """Postgres and Valkey with a migrated database and one for stock Celery; all of it is gone at the end."""
     data = Path(tempfile.mkdtemp(prefix="switchyard-bench-"))
     data.chmod(0o711)  # Postgres' own account passes through
-    sockets = environment.socket_folder(data)
+    # Not beside the data: a socket's path holds 107 bytes, and TMPDIR may be long.
+    sockets = Path(tempfile.mkdtemp(prefix="switchyard-bench-", dir="/tmp"))
+    sockets.chmod(0o711)
     stack = Stack(data, Postgres(data, sockets), Valkey(data, sockets))
     try:
         with (data / "servers.log").open("wb") as log:
