@@ -1,13 +1,16 @@
 """What holds the project's parts together: who imports whom, and what lies where."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST_MODULE = 400
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def lint_imports(folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -61,4 +64,23 @@ def test_no_module_is_longer_than_one_can_read():
 
 
 def test_templates_lie_in_the_common_folder():
-    assert [str(path) for app in ("jobs", "embeddings", "reminders", "reviews") for path in (ROOT / app).rglob("*.html")] == []
+    assert [
+        str(path) for app in ("jobs", "embeddings", "reminders", "reviews") for path in (ROOT / app).rglob("*.html")
+    ] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_links_only_to_what_exists(page: Path):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_names_only_commands_that_exist(page: Path):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = page.read_text()
+    scripts = set(re.findall(r"`make ([a-z-]+)", text)) | set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
+
+    assert set(re.findall(r"manage\.py ([a-z_]+)", text)) - set(get_commands()) == set()
+    assert scripts - targets == set()
