@@ -227,6 +227,6 @@ def _check_type(task: Task, name: str, value: Any, hint: Any) -> None:
         return
     if float in allowed:
         allowed.append(int)
-    if isinstance(value, bool) and bool not in allowed or not isinstance(value, tuple(allowed)):
+    if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, tuple(allowed)):
         expected = " or ".join("null" if o is types.NoneType else o.__name__ for o in dict.fromkeys(allowed))
         raise ArgumentsDoNotFit(f"{task.name}: {name} must be {expected}, not {type(value).__name__} ({value!r:.80})")

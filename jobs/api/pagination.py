@@ -56,7 +56,9 @@ class ByName(CursorPagination):
         if asked is not None and len(asked) > 9 and asked.isascii() and asked.isdigit():
             return self.max_page_size
         if asked is not None and not (asked.isascii() and asked.isdigit() and int(asked) > 0):
-            raise ValidationError({"page_size": [f"{asked[:40]!r} is not a whole number from 1 to {self.max_page_size}"]})
+            raise ValidationError(
+                {"page_size": [f"{asked[:40]!r} is not a whole number from 1 to {self.max_page_size}"]}
+            )
         return super().get_page_size(request)
 
     @property

@@ -173,7 +173,9 @@ class JobDetailSerializer(JobSerializer):
         ended = list(job.attempts.order_by("number", "started_at"))
         if job.state == State.RUNNING:
             ended.append(
-                Attempt(number=job.attempt, outcome="running", worker=job.worker, pid=job.pid, started_at=job.started_at)
+                Attempt(
+                    number=job.attempt, outcome="running", worker=job.worker, pid=job.pid, started_at=job.started_at
+                )
             )
         return list(AttemptSerializer(ended, many=True).data)
 

@@ -15,10 +15,10 @@ from jobs.api import serializers
 from jobs.api.job_views import enqueued
 from jobs.api.pagination import ByName
 from jobs.api.views import ApiView, whole_list
+from jobs.ledger.errors import JobRefused
 from jobs.models import Worker
 from jobs.operators import queues, schedules
 from jobs.registry import ArgumentsDoNotFit, UnknownTask, registered_tasks
-from jobs.ledger.errors import JobRefused
 from jobs.schedules.next_runs import MAX_COUNT, next_runs
 
 _ID = OpenApiParameter("schedule_id", str, OpenApiParameter.PATH, description="The schedule's number or name.")

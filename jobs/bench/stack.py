@@ -38,7 +38,9 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         host = urllib.parse.quote(str(self.postgres.socket_folder), safe="")
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("CELERY_", "DJANGO_", "RESULT_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("CELERY_", "DJANGO_", "RESULT_"))
+        }
         return kept | {
             "DATA": str(self.data),
             "SWITCHYARD_ENV_FILE": "",

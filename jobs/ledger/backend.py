@@ -44,7 +44,12 @@ class LedgerBackend(DatabaseBackend):
         }
 
     def mark_as_done(
-        self, task_id: str, result: Any, request: Any = None, store_result: bool = True, state: str = celery_states.SUCCESS
+        self,
+        task_id: str,
+        result: Any,
+        request: Any = None,
+        store_result: bool = True,
+        state: str = celery_states.SUCCESS,
     ) -> None:
         run = run_of(task_id)
         if run is None:
@@ -91,11 +96,18 @@ class LedgerBackend(DatabaseBackend):
             parts=lambda: stock(task_id, exc, traceback, request, False, call_errbacks, state),
         )
 
-    def mark_as_retry(self, task_id: str, exc: Any, traceback: Any = None, request: Any = None, *rest: Any, **more: Any) -> None:
+    def mark_as_retry(
+        self, task_id: str, exc: Any, traceback: Any = None, request: Any = None, *rest: Any, **more: Any
+    ) -> None:
         """The finish has stored it: the task class knows of every retry, this method only of those with results."""
 
     def mark_as_revoked(
-        self, task_id: str, reason: str = "", request: Any = None, store_result: bool = True, state: str = celery_states.REVOKED
+        self,
+        task_id: str,
+        reason: str = "",
+        request: Any = None,
+        store_result: bool = True,
+        state: str = celery_states.REVOKED,
     ) -> None:
         """Cancel on Celery's own `revoke`: a waiting job at once, a running one whose child was ended by it."""
         with connection.cursor() as cursor:
@@ -116,7 +128,10 @@ class LedgerBackend(DatabaseBackend):
                 self.on_chord_part_return(request, celery_states.REVOKED, exc)
 
         finish.stop(
-            run, reason, store=lambda: self._store_result(run.job_id, exc_info(self, exc), "REVOKED", None, request), parts=parts
+            run,
+            reason,
+            store=lambda: self._store_result(run.job_id, exc_info(self, exc), "REVOKED", None, request),
+            parts=parts,
         )
 
     def _run_of_lost_child(self, task_id: str, request: Any) -> Run | None:
@@ -134,12 +149,20 @@ class LedgerBackend(DatabaseBackend):
         with connection.cursor() as cursor:
             states.fail_waiting(cursor, task_id, f"NotRegistered: no worker of this queue knows the task {exc}")
 
-    def _store_if(self, wanted: bool, task_id: str, exc: BaseException, state: str, traceback: Any, request: Any) -> None:
+    def _store_if(
+        self, wanted: bool, task_id: str, exc: BaseException, state: str, traceback: Any, request: Any
+    ) -> None:
         if wanted:
             self._store_result(task_id, self.prepare_exception(exc), state, traceback, request)
 
     def _store_result(
-        self, task_id: str, result: Any, status: str, traceback: str | None = None, request: Any = None, using: Any = None
+        self,
+        task_id: str,
+        result: Any,
+        status: str,
+        traceback: str | None = None,
+        request: Any = None,
+        using: Any = None,
     ) -> Any:
         columns = self.result_columns(result, request)
         with connection.cursor() as cursor:

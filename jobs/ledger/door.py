@@ -53,7 +53,14 @@ class LedgerAMQP(AMQP):
     """Celery's message layer, with the ledger in front of the broker."""
 
     def as_task_v2(  # type: ignore[override]
-        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, countdown: Any = None, *rest: Any, **more: Any
+        self,
+        task_id: str,
+        name: str,
+        args: Any = None,
+        kwargs: Any = None,
+        countdown: Any = None,
+        *rest: Any,
+        **more: Any,
     ) -> Any:
         """Keep a countdown as a delay, to be counted from Postgres' clock instead of the sender's."""
         message = super().as_task_v2(task_id, name, args, kwargs, None, *rest, **more)

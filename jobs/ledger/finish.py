@@ -45,7 +45,9 @@ def succeed(run: Run, result: Mapping[str, Any], *, keep: bool, parts: Callable[
     _in_one_transaction(run, finish, parts)
 
 
-def fail(run: Run, exc: BaseException, traceback: str | None, store: Callable[[], None], parts: Callable[[], None]) -> None:
+def fail(
+    run: Run, exc: BaseException, traceback: str | None, store: Callable[[], None], parts: Callable[[], None]
+) -> None:
     """running → failed. store: writes the result; parts: chord, chain and errbacks, done in the same transaction."""
 
     def finish(cursor: states.Cursor) -> bool:
@@ -154,9 +156,7 @@ def _own_frames(traceback: str) -> str:
     return "\n".join(kept)
 
 
-def _in_one_transaction(
-    run: Run, finish: Callable[[states.Cursor], bool], parts: Callable[[], None] | None
-) -> None:
+def _in_one_transaction(run: Run, finish: Callable[[states.Cursor], bool], parts: Callable[[], None] | None) -> None:
     """Finish, do Celery's parts, insert what was sent meanwhile; again from the start if Postgres went away.
 
     A claim that no longer holds changes nothing: neither parts nor sends happen.

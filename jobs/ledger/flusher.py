@@ -75,7 +75,13 @@ def _fail(finish: Mapping[str, Any], exc: psycopg.Error) -> None:
     def write(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:
         with connection.cursor() as cursor:
             return states.end_attempt(
-                cursor, finish["id"], finish["claim_id"], state=State.FAILED, outcome=Outcome.FAILED, error=error, message=str(exc)
+                cursor,
+                finish["id"],
+                finish["claim_id"],
+                state=State.FAILED,
+                outcome=Outcome.FAILED,
+                error=error,
+                message=str(exc),
             )
 
     finishes().insist(write)

@@ -21,7 +21,21 @@ MAX_CANVAS_BYTES = 16_000_000
 
 # Derived again from the row whenever the message is built, or kept in columns of their own.
 _IN_COLUMNS = frozenset(
-    "lang task id eta expires group root_id parent_id retries argsrepr kwargsrepr delay_seconds unique_key".split()
+    [
+        "lang",
+        "task",
+        "id",
+        "eta",
+        "expires",
+        "group",
+        "root_id",
+        "parent_id",
+        "retries",
+        "argsrepr",
+        "kwargsrepr",
+        "delay_seconds",
+        "unique_key",
+    ]
 )
 
 
@@ -84,7 +98,11 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
         args=args,
         kwargs=kwargs,
         embed={key: value for key, value in embed.items() if value},
-        headers={k: v for k, v in _plain(headers, message.task, MAX_ARGUMENT_BYTES).items() if k not in _IN_COLUMNS and v not in (None, [], {})},
+        headers={
+            k: v
+            for k, v in _plain(headers, message.task, MAX_ARGUMENT_BYTES).items()
+            if k not in _IN_COLUMNS and v not in (None, [], {})
+        },
         queue=message.queue,
         priority=QUEUES[message.queue].clamp(message.priority),
         max_attempts=policy.max_attempts,

@@ -290,7 +290,12 @@ def discard_expired(cursor: Cursor) -> list[str]:
 
 
 def retry(
-    cursor: Cursor, job_id: str, *, allowance: int, args: list[Any] | None, kwargs: dict[str, Any] | None,
+    cursor: Cursor,
+    job_id: str,
+    *,
+    allowance: int,
+    args: list[Any] | None,
+    kwargs: dict[str, Any] | None,
     unique_key: str | None,
 ) -> bool:
     """failed, cancelled → queued, with `allowance` further attempts, and other arguments if given.

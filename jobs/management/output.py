@@ -105,7 +105,7 @@ def json_option(name: str, text: str | None, kind: type) -> Any:
     except strict_json.NotJson as exc:
         raise CommandError(f"{name} {text[:80]!r} is not JSON: {exc}", returncode=2) from None
     if not isinstance(value, kind):
-        wanted = 'a list, such as \'[1, "a"]\'' if kind is list else "an object, such as '{\"id\": 1}'"
+        wanted = "a list, such as '[1, \"a\"]'" if kind is list else "an object, such as '{\"id\": 1}'"
         raise CommandError(f"{name} {text[:80]!r} must be {wanted}", returncode=2)
     return value
 

@@ -121,7 +121,9 @@ class Job(models.Model):
                 name="job_not_succeeded",
                 condition=Q(state__in=(State.FAILED, State.CANCELLED, State.DISCARDED)),
             ),
-            models.Index(OpClass(F("root_id"), "text_pattern_ops"), name="job_root", condition=Q(parent_id__isnull=False)),
+            models.Index(
+                OpClass(F("root_id"), "text_pattern_ops"), name="job_root", condition=Q(parent_id__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

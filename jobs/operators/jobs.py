@@ -97,9 +97,13 @@ def _check_run_at(run_at: datetime | None) -> None:
         return
     now = timezone.now()
     if run_at < now - PAST_GRACE:
-        raise JobRefused(f"run_at {run_at.isoformat()} is in the past (now is {now.isoformat(timespec='seconds')}); leave it out to run at once")
+        raise JobRefused(
+            f"run_at {run_at.isoformat()} is in the past (now is {now.isoformat(timespec='seconds')}); leave it out to run at once"
+        )
     if run_at > now + MAX_AHEAD:
-        raise JobRefused(f"run_at {run_at.isoformat()} is more than {MAX_AHEAD.days} days ahead; choose an earlier time")
+        raise JobRefused(
+            f"run_at {run_at.isoformat()} is more than {MAX_AHEAD.days} days ahead; choose an earlier time"
+        )
 
 
 def retry_job(actor: Actor, job_id: str, args: list[Any] | None = None, kwargs: dict[str, Any] | None = None) -> Job:

@@ -97,7 +97,7 @@ class Server:
             stderr=subprocess.STDOUT if output is not None else None,
             # Out of the terminal's reach: Ctrl-C must not stop it before its clients.
             start_new_session=True,
-            preexec_fn=before_exec(self.stop_signal),  # noqa: PLW1509  (we have one thread)
+            preexec_fn=before_exec(self.stop_signal),
             **options,
         )
         return self.process

@@ -54,5 +54,3 @@ def ended(until: Callable[..., Any]) -> Callable[..., Any]:
         return until(finished.first, seconds)
 
     return wait
-
-

@@ -78,7 +78,7 @@ class LiveWorkers:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=before_exec(signal.SIGKILL),  # noqa: PLW1509
+                preexec_fn=before_exec(signal.SIGKILL),
             )
         worker = LiveWorker(name, process, log_path)
         self.started.append(worker)

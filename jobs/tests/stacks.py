@@ -39,7 +39,7 @@ class RunningStack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=before_exec(signal.SIGTERM),  # noqa: PLW1509
+                preexec_fn=before_exec(signal.SIGTERM),
             )
 
     def log(self) -> str:

@@ -16,8 +16,27 @@ from jobs.tests.api_client import VIEW, caller, person, post, problem, root
 
 JOBS = "/api/v1/jobs/"
 FIXED_KEYS = set(
-    "id task args kwargs queue priority state attempt max_attempts unique_key run_at created_at started_at finished_at"
-    " worker progress error result origin".split()
+    [
+        "id",
+        "task",
+        "args",
+        "kwargs",
+        "queue",
+        "priority",
+        "state",
+        "attempt",
+        "max_attempts",
+        "unique_key",
+        "run_at",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "worker",
+        "progress",
+        "error",
+        "result",
+        "origin",
+    ]
 )
 
 
@@ -29,7 +48,13 @@ def api(db: None) -> Client:
 def make(job_id: str = "job-1", state: str = State.QUEUED, **fields: Any) -> Job:
     now = timezone.now()
     finished = state not in (State.SCHEDULED, State.QUEUED, State.RUNNING)
-    running = {"claim_id": "6f7e9f6c-9b57-4e5c-8f5b-0f5a1c1b2d3e", "started_at": now, "worker": "w@h", "pid": 7, "attempt": 1}
+    running = {
+        "claim_id": "6f7e9f6c-9b57-4e5c-8f5b-0f5a1c1b2d3e",
+        "started_at": now,
+        "worker": "w@h",
+        "pid": 7,
+        "attempt": 1,
+    }
     values: dict[str, Any] = {
         "task": "selftest.echo",
         "args": [1],
@@ -380,9 +405,17 @@ def test_a_page_holds_at_most_200(api: Client, size: str) -> None:
 def test_a_running_job_is_shown_with_its_ended_and_its_present_attempt(api: Client) -> None:
     job = make(state=State.RUNNING, attempt=2, progress=0.5, progress_note="half")
     Attempt.objects.create(
-        job=job, number=1, worker="w@h", pid=5, claim_id="11111111-1111-4111-8111-111111111111",
-        started_at=timezone.now(), finished_at=timezone.now(), outcome="failed", error_class="ValueError",
-        message="bad", traceback="Traceback …",
+        job=job,
+        number=1,
+        worker="w@h",
+        pid=5,
+        claim_id="11111111-1111-4111-8111-111111111111",
+        started_at=timezone.now(),
+        finished_at=timezone.now(),
+        outcome="failed",
+        error_class="ValueError",
+        message="bad",
+        traceback="Traceback …",
     )
 
     shown = api.get(f"{JOBS}job-1/").json()
@@ -411,7 +444,8 @@ def test_a_result_is_shown_whatever_it_is(api: Client, stored: str | None, shown
 
 
 @pytest.mark.parametrize(
-    "path", ["nope", "%00", "%2e%2e", "a%2Fb", "%25", "x" * 300, "%F0%9F%9A%82", "%ff", "%ED%A0%80", "' OR 1=1 --", "a b"]
+    "path",
+    ["nope", "%00", "%2e%2e", "a%2Fb", "%25", "x" * 300, "%F0%9F%9A%82", "%ff", "%ED%A0%80", "' OR 1=1 --", "a b"],
 )
 def test_an_unknown_id_is_not_found(api: Client, path: str) -> None:
     problem(api.get(f"{JOBS}{path}/"), 404)
@@ -504,7 +538,11 @@ def test_each_permission_opens_what_it_names_and_nothing_else(method: str, path:
     make(state=State.FAILED if "cancel" not in path else State.QUEUED)
     api = caller(person("anna", held))
 
-    response = api.get(path) if method == "get" else post(api, path, {"task": "selftest.echo", "args": [1]} if path == JOBS else {})
+    response = (
+        api.get(path)
+        if method == "get"
+        else post(api, path, {"task": "selftest.echo", "args": [1]} if path == JOBS else {})
+    )
 
     if held == needed:
         assert response.status_code in (200, 201), response.content

@@ -90,9 +90,17 @@ def test_jobs_are_filtered_as_in_the_api() -> None:
 def test_a_job_is_shown_with_its_attempts() -> None:
     job = make(state=State.FAILED, error="ValueError: bad")
     Attempt.objects.create(
-        job=job, number=1, worker="w@h", pid=5, claim_id="11111111-1111-4111-8111-111111111111",
-        started_at=timezone.now(), finished_at=timezone.now(), outcome="failed", error_class="ValueError",
-        message="bad", traceback="Traceback\n  here",
+        job=job,
+        number=1,
+        worker="w@h",
+        pid=5,
+        claim_id="11111111-1111-4111-8111-111111111111",
+        started_at=timezone.now(),
+        finished_at=timezone.now(),
+        outcome="failed",
+        error_class="ValueError",
+        message="bad",
+        traceback="Traceback\n  here",
     )
 
     shown = run("jobs", "show", "job-1")
@@ -105,7 +113,9 @@ def test_a_job_is_shown_with_its_attempts() -> None:
 
 @pytest.mark.django_db
 def test_a_job_is_enqueued_from_pairs_and_json() -> None:
-    job_id = run("jobs", "enqueue", "selftest.sleep", "seconds=0.5", "--kwargs", '{"steps": 2}', "--queue", "fast_lane").strip()
+    job_id = run(
+        "jobs", "enqueue", "selftest.sleep", "seconds=0.5", "--kwargs", '{"steps": 2}', "--queue", "fast_lane"
+    ).strip()
 
     job = Job.objects.get(pk=job_id)
     assert (job.kwargs, job.queue, job.origin) == ({"seconds": 0.5, "steps": 2}, "fast_lane", "command")
@@ -290,7 +300,9 @@ def test_data_goes_to_stdout_and_messages_to_stderr() -> None:
     assert "choose from" in misspelt.stderr
 
 
-@pytest.mark.parametrize("words", ["jobs list", "jobs enqueue selftest.echo value=1", "queues list", "workers", "schedules list"])
+@pytest.mark.parametrize(
+    "words", ["jobs list", "jobs enqueue selftest.echo value=1", "queues list", "workers", "schedules list"]
+)
 def test_without_postgres_there_is_one_clear_line(words: str) -> None:
     ended = subprocess.run(
         [sys.executable, "manage.py", *words.split()],

@@ -281,7 +281,9 @@ def test_a_token_that_expired_or_whose_user_is_not_active_is_refused() -> None:
     assert tokens.authenticate(text) is None
 
 
-@pytest.mark.parametrize("text", ["", "swy_", "swy_" + "a" * 43, "swy_" + "é" * 43, "swy_" + "a" * 42 + "\x00", "x" * 9999])
+@pytest.mark.parametrize(
+    "text", ["", "swy_", "swy_" + "a" * 43, "swy_" + "é" * 43, "swy_" + "a" * 42 + "\x00", "x" * 9999]
+)
 def test_what_is_no_token_is_refused(text: str) -> None:
     assert tokens.authenticate(text) is None
 

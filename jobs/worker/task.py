@@ -110,7 +110,12 @@ class LedgerTask(DjangoTask):
         info = ExceptionInfo() if exc is not None else None
         traceback = str(info.traceback) if info else None
         finish.reschedule(
-            run, outcome=outcome, exc=exc, traceback=traceback, delay_seconds=delay, store=lambda: self._store_retry(exc, traceback)
+            run,
+            outcome=outcome,
+            exc=exc,
+            traceback=traceback,
+            delay_seconds=delay,
+            store=lambda: self._store_retry(exc, traceback),
         )
 
     def _store_retry(self, exc: BaseException | None, traceback: str | None) -> None:

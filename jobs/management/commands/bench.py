@@ -80,6 +80,8 @@ class Command(BaseCommand):
             console.print(f"{name}: " + ", ".join(f"{key} {value:,}" for key, value in values.items()))
         also = report.further.get("also_ran")
         if also:
-            console.print(f"Load {also['load_before'][0]} before, {also['load_after'][0]} after; busiest others: ", end="")
+            console.print(
+                f"Load {also['load_before'][0]} before, {also['load_after'][0]} after; busiest others: ", end=""
+            )
             busiest = [f"{other['name']} {other['cores']} cores" for other in also["other_processes"]]
             console.print(", ".join(busiest) or "none")

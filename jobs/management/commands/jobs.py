@@ -206,7 +206,9 @@ def _pairs(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise CommandError(f"{pair[:80]!r} is not key=value; give positional arguments as --args JSON", returncode=2)
+            raise CommandError(
+                f"{pair[:80]!r} is not key=value; give positional arguments as --args JSON", returncode=2
+            )
         try:
             found[key] = strict_json.loads(text)
         except strict_json.NotJson:
