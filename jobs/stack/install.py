@@ -23,6 +23,7 @@ ADMIN = "admin"
 
 def prepare_database(tell: Tell) -> int:
     """Migrate, and create the first operator; tells its password when it is a made-up one."""
+    call_command("check", stdout=io.StringIO())  # once for all: workers skip theirs
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if plan:

@@ -1,7 +1,6 @@
 """One supervised process: how it starts, how it is told to stop, and when it is started again."""
 
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -175,14 +174,6 @@ class ForkedProgram(Program):
         except ChildProcessError:
             return 1
         return os.waitstatus_to_exitcode(status) if done else None
-
-
-def share_memory() -> None:
-    """Before the first fork: leave what is loaded alone, so that its memory pages stay shared."""
-    gc.collect()
-    gc.disable()
-    gc.freeze()
-    os.register_at_fork(after_in_child=gc.enable)
 
 
 def _redirect(output: int) -> None:

@@ -1,5 +1,6 @@
 """What Celery's processes do here: a worker for a lane, and beat."""
 
+import gc
 import socket
 import warnings
 from typing import Any
@@ -22,6 +23,8 @@ def work(lane: Lane, tell: Tell) -> int:
     if not lane.prefetch:
         app.conf.worker_prefetch_multiplier = 1
     signals.worker_ready.connect(lambda **_: tell("ready"), weak=False)
+    # Just before the pool's children are forked: what they never change stays shared.
+    signals.celeryd_after_setup.connect(lambda **_: freeze(), weak=False)
     worker = app.Worker(
         hostname=f"{lane.name}@{socket.gethostname()}",
         queues=lane.queue_names,
@@ -68,6 +71,12 @@ def preload() -> None:
     # Not the WSGI application itself: it lists the static files, which may not be there yet.
     for name in (*settings.MIDDLEWARE, settings.CELERY_RESULT_BACKEND, settings.CELERY_BEAT_SCHEDULER):
         import_string(name.replace(":", "."))
+
+
+def freeze() -> None:
+    """Take what is loaded out of garbage collection, which would write to its memory pages and so copy them."""
+    gc.collect()
+    gc.freeze()
 
 
 def _keep_log_settings() -> None:

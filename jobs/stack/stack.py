@@ -1,6 +1,7 @@
 """The whole system on one machine, in the order in which its parts need each other."""
 
 import functools
+import os
 import signal
 from collections.abc import Callable, Iterable
 
@@ -11,7 +12,7 @@ from jobs.stack import install, roles, web
 from jobs.stack.errors import StackError
 from jobs.stack.lock import lock_data_folder
 from jobs.stack.output import Log
-from jobs.stack.program import ForkedProgram, Program, ServerProgram, share_memory
+from jobs.stack.program import ForkedProgram, Program, ServerProgram
 from jobs.stack.servers import Postgres, Valkey
 from jobs.stack.supervisor import StopRequested, Supervisor
 
@@ -78,7 +79,7 @@ class Workers(Processes):
 
     def start(self) -> None:
         roles.preload()
-        share_memory()
+        roles.freeze()
         self.start_serving(self.workers)
         self.supervisor.say("ready")
 
@@ -113,7 +114,8 @@ class Stack(Processes):
     def start(self) -> None:
         supervisor = self.supervisor
         roles.preload()
-        share_memory()
+        roles.freeze()
+        os.environ["CELERY_SKIP_CHECKS"] = "1"  # the setup ran them
         supervisor.start(self.static)
         for server in self.servers:
             supervisor.start(server)
