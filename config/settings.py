@@ -279,7 +279,7 @@ LOGGING = {
 
 # --- Switchyard's own ------------------------------------------------------------------------------------------------
 
-JOBS = {
+JOBS: dict[str, Any] = {
     "RESULT_HOURS": read.whole_number("RESULT_HOURS", 24, least=1),
     "KEEP_SUCCEEDED_DAYS": read.whole_number("KEEP_SUCCEEDED_DAYS", 14, least=1),
     "KEEP_FAILED_DAYS": read.whole_number("KEEP_FAILED_DAYS", 90, least=1),

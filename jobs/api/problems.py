@@ -48,7 +48,7 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response | None:
     instance = request.path if request is not None else ""
     set_rollback()
     if isinstance(exc, OperationalError | InterfaceError):
-        logger.warning("Postgres did not answer: %s", str(exc).strip()[:200])
+        logger.warning("Postgres did not answer: %s", " ".join(str(exc).split())[:200])
         return _response(problem(503, "database-away", _AWAY, instance), {"Retry-After": str(AWAY_SECONDS)})
     for kind, code, word, pointer in _MEANINGS:
         if isinstance(exc, kind):

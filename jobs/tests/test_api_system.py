@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import OperationalError
@@ -67,7 +68,15 @@ def test_a_user_without_permissions_sees_and_changes_nothing(path: str, method: 
 
 @pytest.mark.parametrize(
     "header",
-    ["Bearer", "Bearer ", "Bearer swy_x", "Bearer a b", "Bearer swy_" + "a" * 43, "Bearer \xff\xfe", "bearer " + "x" * 9999],
+    [
+        "Bearer",
+        "Bearer ",
+        "Bearer swy_x",
+        "Bearer a b",
+        "Bearer swy_" + "a" * 43,
+        "Bearer \xff\xfe",
+        "bearer " + "x" * 9999,
+    ],
 )
 def test_a_bad_token_is_refused(header: str) -> None:
     problem(Client(HTTP_AUTHORIZATION=header).get(V1 + "jobs/"), 401)
@@ -98,6 +107,19 @@ def test_guessing_tokens_is_slowed_down_and_a_good_token_does_not_wait() -> None
 def problem_headers(response: Any) -> Any:
     problem(response, 429)
     return response.headers
+
+
+def test_guessing_passwords_is_slowed_down_for_that_name_from_there() -> None:
+    get_user_model().objects.create_user("anna", password="right-password", is_staff=True)
+    login = "/admin/login/"
+    wrong, right = ({"username": "anna", "password": word} for word in ("wrong", "right-password"))
+
+    guesses = [Client().post(login, wrong).status_code for _ in range(11)]
+
+    assert guesses == [200] * 10 + [429]
+    stopped = Client().post(login, right)
+    assert (stopped.status_code, stopped["Retry-After"]) == (429, "900")
+    assert Client(REMOTE_ADDR="10.1.1.1").post(login, right).status_code == 302
 
 
 def test_the_admins_session_gets_in_and_needs_a_csrf_token_to_change() -> None:
@@ -304,7 +326,9 @@ def test_the_openapi_document_is_valid_and_complete(tmp_path: Path) -> None:
     described = {(path, method) for path, methods in document["paths"].items() for method in methods}
     assert ("/api/v1/jobs/", "post") in described
     assert ("/api/v1/schedules/{schedule_id}/upcoming/", "get") in described
-    assert all("default" in operation["responses"] for path in document["paths"].values() for operation in path.values())
+    assert all(
+        "default" in operation["responses"] for path in document["paths"].values() for operation in path.values()
+    )
     assert set(document["components"]["securitySchemes"]) == {"token", "cookieAuth"}
 
 

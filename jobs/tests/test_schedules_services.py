@@ -215,7 +215,7 @@ def test_switching_is_audited_once_and_needs_its_permission() -> None:
 def test_an_unknown_schedule_is_told_with_what_there_is(unknown: int | str) -> None:
     interval(1, "hours")
 
-    with pytest.raises(schedules.ScheduleNotFound, match="there are: .*every 1 hours"):
+    with pytest.raises(schedules.ScheduleNotFound, match=r"there are: .*every 1 hours"):
         schedules.run_now(command_actor(), unknown)
 
 
@@ -292,7 +292,7 @@ def test_nobody_but_a_superuser_makes_a_token_for_another() -> None:
     anna = person("anna", "jobs.add_apitoken", "jobs.change_apitoken")
     root = person("root", is_superuser=True)
 
-    mine, _ = tokens.create_token(Actor.of_user(anna, "admin"), anna, "mine")
+    tokens.create_token(Actor.of_user(anna, "admin"), anna, "mine")
     theirs, _ = tokens.create_token(Actor.of_user(root, "admin"), anna, "for anna")
     own, _ = tokens.create_token(Actor.of_user(root, "admin"), root, "own")
 
