@@ -15,8 +15,7 @@ from jobs.models import Attempt, AuditEntry, IdempotencyKey, Job, State
 from jobs.tests.api_client import VIEW, caller, person, post, problem, root
 
 JOBS = "/api/v1/jobs/"
-FIXED_KEYS = set(
-    [
+FIXED_KEYS = {
         "id",
         "task",
         "args",
@@ -36,8 +35,7 @@ FIXED_KEYS = set(
         "error",
         "result",
         "origin",
-    ]
-)
+    }
 
 
 @pytest.fixture
