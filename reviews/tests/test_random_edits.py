@@ -14,7 +14,8 @@ from reviews.tests.repositories import Repo
 LINES = (
     "import os", "import pickle", "eval(input())", "x = 1", "def f(a=[]):", "    return a", "try:",
     "    x = undefined",
-    "except:", "    pass", "class C:", "    def m(self):", "        exec('1')", "", "# comment", "y = (", ")", "print(x)",
+    "except:", "    pass", "class C:", "    def m(self):", "        exec('1')", "", "# comment", "y = (",
+    ")", "print(x)",
     'z = """', "password = 'hunter2'", "import subprocess", "subprocess.call('ls', shell=True)", "assert x",
 )  # fmt: skip
 

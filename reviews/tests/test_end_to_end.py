@@ -1,0 +1,118 @@
+"""From GitHub's delivery to the posted review, with a real worker process."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+from django.test import Client
+
+from jobs.models import Job, State
+from jobs.tests.live import LiveWorkers
+from reviews.models import PullRequestReview, ReviewStatus
+from reviews.tests.github_standin import TOKEN, Fault, Standin, serving
+from reviews.tests.payloads import SECRET, deliver, pull_request_payload
+from reviews.tests.repositories import Repo
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SAFE = "".join(f"V{number} = {number}\n" for number in range(20))
+
+
+@pytest.fixture
+def standin(repo: Repo, settings: Any, live_worker: LiveWorkers) -> Iterator[Standin]:
+    """The stand-in, with a pull request of one bad line, and a worker that knows where it is."""
+    with serving(repo) as standin:
+        base = repo.commit({"shop/cart.py": SAFE})
+        head = repo.commit({"shop/cart.py": SAFE.replace("V9 = 9\n", "V9 = eval(input())\n")})
+        standin.open_pull(7, base, head)
+        settings.GITHUB = {"WEBHOOK_SECRET": SECRET, "TOKEN": TOKEN, "API_URL": standin.url}
+        live_worker("fast_lane", "slow_lane", GITHUB_TOKEN=TOKEN, GITHUB_API_URL=standin.url)
+        yield standin
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, [(job.state, job.error) for job in Job.objects.all()]
+        time.sleep(0.05)
+    return value
+
+
+def in_state(state: State) -> Callable[[], Job | None]:
+    return lambda: Job.objects.filter(task="run_pr_review", state=state).first()
+
+
+def delivery_of(standin: Standin, **changes: Any) -> dict[str, Any]:
+    pull = standin.pulls[7]
+    return pull_request_payload(base={"sha": pull["base"]}, head={"sha": pull["head"]}, **changes)
+
+
+def test_a_delivery_becomes_one_review_and_a_redelivery_none(client: Client, standin: Standin) -> None:
+    deliver(client, delivery_of(standin), guid="first")
+    job = until(in_state(State.SUCCEEDED))
+    deliver(client, delivery_of(standin), guid="first")
+    deliver(client, delivery_of(standin, action="reopened"), guid="second")
+
+    (posted,) = standin.posted(7)
+    assert [(c["path"], c["line"], c["side"]) for c in posted["comments"]] == [("shop/cart.py", 10, "RIGHT")]
+    assert (job.queue, job.progress) == ("fast_lane", 1.0)
+    review = PullRequestReview.objects.get()
+    assert (review.status, review.job_id, review.github_review_id) == (ReviewStatus.DONE, job.pk, posted["id"])
+    assert Job.objects.count() == 1
+    assert len(standin.asked("POST")) == 1
+
+
+def test_a_large_pull_request_is_reviewed_on_the_slow_lane(client: Client, standin: Standin) -> None:
+    deliver(client, delivery_of(standin, changed_files=1000))
+
+    assert until(in_state(State.SUCCEEDED)).queue == "slow_lane"
+    assert len(standin.posted(7)) == 1
+
+
+def test_a_review_whose_answer_was_lost_is_not_posted_twice(client: Client, standin: Standin) -> None:
+    standin.faults.append(Fault("POST", cut="after"))
+    deliver(client, delivery_of(standin))
+    job = until(in_state(State.SCHEDULED))
+    assert "cannot be reached" in job.error
+    assert PullRequestReview.objects.get().status == ReviewStatus.PENDING
+
+    Job.objects.update(run_at=Now())  # what would come a minute later
+
+    assert until(in_state(State.SUCCEEDED)).attempt == 2
+    assert len(standin.posted(7)) == 1
+    assert PullRequestReview.objects.get().status == ReviewStatus.DONE
+
+
+def test_a_wait_that_github_asks_for_is_kept(client: Client, standin: Standin) -> None:
+    standin.faults.append(Fault("POST", 429, {"Retry-After": "2"}, "slow down"))
+    deliver(client, delivery_of(standin))
+
+    job = until(in_state(State.SUCCEEDED))
+
+    assert job.attempt == 2
+    first = job.attempts.get(number=1)
+    assert (job.started_at - first.finished_at).total_seconds() >= 2
+    assert len(standin.posted(7)) == 1
+
+
+def test_a_review_that_failed_for_good_can_be_retried_by_an_operator(client: Client, standin: Standin) -> None:
+    from jobs.operators.actors import command_actor
+    from jobs.operators.jobs import retry_job
+
+    standin.faults.append(Fault("GET", 404, message="Not Found", times=4))
+    deliver(client, delivery_of(standin))
+    for attempt in range(1, 4):
+        until(lambda attempt=attempt: Job.objects.filter(state=State.SCHEDULED, attempt=attempt).exists())
+        Job.objects.update(run_at=Now())
+    job = until(in_state(State.FAILED))
+    review = PullRequestReview.objects.get()
+    assert (review.status, "may not see it" in review.error) == (ReviewStatus.FAILED, True)
+
+    retry_job(command_actor(), job.pk)
+
+    until(in_state(State.SUCCEEDED))
+    assert len(standin.posted(7)) == 1
+    review.refresh_from_db()
+    assert review.status == ReviewStatus.DONE
