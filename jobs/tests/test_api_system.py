@@ -273,6 +273,15 @@ def test_an_unknown_path_is_a_problem(path: str) -> None:
     problem(Client(raise_request_exception=False).get(path), 404)
 
 
+def test_a_post_without_the_last_slash_stays_a_post(api: Client) -> None:
+    body = {"task": "selftest.echo", "args": [1]}
+
+    assert post(api, "/api/v1/jobs", body).status_code == 308
+    answer = api.post("/api/v1/jobs", body, content_type="application/json", follow=True)
+
+    assert answer.status_code == 201
+
+
 def test_another_page_that_does_not_exist_is_a_page() -> None:
     response = Client().get("/nope/")
 
