@@ -1,4 +1,4 @@
-"""Writes plain successes in groups: one statement for all that ended within two milliseconds.
+"""Writes plain successes in groups: one statement for all that ended within two milliseconds, or six when busy.
 
 One daemon thread a process. A finish that is not yet on disk when the process dies leaves its job running in the
 ledger, to be rescued; so nothing is lost, and the window is the linger.
@@ -8,7 +8,6 @@ import logging
 import os
 import queue
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,8 @@ from jobs.models import Outcome, State
 logger = logging.getLogger(__name__)
 
 LINGER_SECONDS = 0.002
+#: When several ended within the last linger: larger groups cost Postgres a third less a job.
+BUSY_LINGER_SECONDS = 0.006
 MAX_GROUP = 256
 
 
@@ -28,16 +29,20 @@ class Flusher(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="ledger-flusher", daemon=True)
         self.waiting: queue.Queue[Mapping[str, Any]] = queue.Queue(MAX_GROUP * 4)
+        #: Set while somebody waits for the finishes to be on disk: then there is no lingering.
+        self.hurry = threading.Event()
 
     def run(self) -> None:
+        is_busy = False
         while True:
             group = [self.waiting.get()]
-            time.sleep(LINGER_SECONDS)
+            self.hurry.wait(BUSY_LINGER_SECONDS if is_busy else LINGER_SECONDS)
             while len(group) < MAX_GROUP:
                 try:
                     group.append(self.waiting.get_nowait())
                 except queue.Empty:
                     break
+            is_busy = len(group) > 1
             try:
                 self._write(group)
             finally:
@@ -103,4 +108,6 @@ def drain() -> None:
     """Wait until every finish queued by this process is on disk."""
     flusher = _of_this_process.get(os.getpid())
     if flusher is not None:
+        flusher.hurry.set()
         flusher.waiting.join()
+        flusher.hurry.clear()
