@@ -16,11 +16,9 @@ from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
 
 from jobs.admin.paginator import CappedChangeList, CappedPaginator
+from jobs.checks import PERMISSION_MARK
 from jobs.operators.actors import Actor
 from jobs.operators.search import is_storable
-
-#: Views by which something is done carry this mark, so that the system check can hold them to it.
-PERMISSION_MARK = "required_permission"
 
 
 def actor_of(request: HttpRequest) -> Actor:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PREFIX = "parameter_"
 OPTIONS = ("queue", "priority", "run_at", "unique_key")
+EARLIEST_YEAR, LATEST_YEAR = 1970, 9000
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -54,6 +55,13 @@ class LocalTime(forms.DateTimeField):
 
     widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local", "step": "1"})
     input_formats = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"]
+
+    def to_python(self, value: Any) -> Any:
+        moment = super().to_python(value)
+        # At the ends of the calendar, another time zone's year is one that Python does not have.
+        if moment is not None and not EARLIEST_YEAR <= moment.year <= LATEST_YEAR:
+            raise forms.ValidationError(f"Choose a year from {EARLIEST_YEAR} to {LATEST_YEAR}.")
+        return moment
 
 
 class EnqueueForm(forms.Form):

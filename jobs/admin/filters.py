@@ -187,7 +187,9 @@ def typed_time(text: str) -> datetime | None:
         moment = parse_datetime(text)
         if moment is None:
             return None
-        return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        moment = moment if timezone.is_aware(moment) else timezone.make_aware(moment)
+        # At the ends of the calendar, another time zone's year is one that Python does not have.
+        return moment if 1 < moment.year < 9999 else None
     except (ValueError, OverflowError):
         return None
 

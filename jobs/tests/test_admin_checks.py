@@ -9,6 +9,7 @@ from django_celery_beat.models import PeriodicTask
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
+from jobs.admin.base import ReadOnlyAdmin, permission_required
 from jobs.checks import check_admin_actions
 from jobs.models import Attempt
 
@@ -62,6 +63,18 @@ def test_an_action_of_the_submit_line_needs_permissions(monkeypatch):
         def do(self, request, obj): ...
 
     assert problems_of(Bad, Attempt, monkeypatch) == ["jobs.E001"]
+
+
+def test_a_page_of_our_own_needs_a_permission(monkeypatch):
+    class Bad(ReadOnlyAdmin):
+        def get_urls(self):
+            return [self.own_path("do/", self.do, "do"), *super().get_urls()]
+
+        def do(self, request): ...
+
+    assert problems_of(Bad, Attempt, monkeypatch) == ["jobs.E004"]
+    monkeypatch.setattr(Bad, "do", permission_required("jobs.retry_job")(Bad.do))
+    assert problems_of(Bad, Attempt, monkeypatch) == []
 
 
 def test_a_well_made_action_passes(monkeypatch):

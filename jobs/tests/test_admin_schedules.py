@@ -193,6 +193,8 @@ def test_every_kind_can_be_made_and_opened_again(editor, given, kind):
         ({"kind": "interval"}, "every"),
         ({"kind": "interval", "every": "9" * 40, "period": "days"}, "every"),
         ({"kind": "clocked"}, "clocked_at"),
+        ({"kind": "clocked", "clocked_at": "0001-01-01T00:00"}, "clocked_at"),
+        ({"start_time": "9999-12-31T23:59"}, "start_time"),
         ({"kind": "solar", "event": "sunset", "latitude": "98", "longitude": "0"}, "latitude"),
         ({"queue": "nowhere"}, "queue"),
         ({"priority": "10"}, "priority"),
@@ -271,3 +273,14 @@ def test_thousands_of_schedules_do_not_slow_the_lists(editor, django_assert_max_
         assert editor.get(page_of(MODEL)).status_code == 200
     with django_assert_max_num_queries(15):
         assert editor.get("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"minute": "abc"}, {"minute": "99"}, {"day_of_week": "someday"}, {"day_of_month": "30", "month_of_year": "2"}],
+)
+def test_a_timetable_that_can_never_be_due_breaks_no_page(editor, broken):
+    crontab = CrontabSchedule.objects.create(**broken)
+    task = PeriodicTask.objects.create(name="never", task="selftest.echo", args="{", kwargs="[", crontab=crontab)
+    for address in ("/admin/", page_of(MODEL), url("change", task)):
+        assert editor.get(address).status_code == 200
