@@ -1,5 +1,7 @@
 """Prunes history in small batches, so that no statement holds locks for long."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import connection
 
@@ -64,7 +66,7 @@ _WORKERS = f"""
 """  # noqa: S608
 
 
-def _in_batches(what: str, statement: str, parameters: list[object]) -> int:
+def _in_batches(what: str, statement: str, parameters: list[Any]) -> int:
     total = 0
     while True:
         with connection.cursor() as cursor:

@@ -43,7 +43,7 @@ class TokenAuthentication(BaseAuthentication):
         return 'Bearer realm="Switchyard"'
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class TokenScheme(OpenApiAuthenticationExtension):
     target_class = "jobs.api.authentication.TokenAuthentication"
     name = "token"
 

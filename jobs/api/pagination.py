@@ -5,7 +5,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import CursorPagination
@@ -26,7 +26,7 @@ class ByName(CursorPagination):
     page_size_query_param = "page_size"
     max_page_size = 200
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.page_size = self.get_page_size(request) or self.max_page_size
         self.base_url = request.build_absolute_uri()
         backwards, position = self._read_cursor(request.query_params.get(self.cursor_query_param))
@@ -77,7 +77,7 @@ class ByName(CursorPagination):
         values = [getattr(row, name) for name in self._columns]
         texts = [value.isoformat() if isinstance(value, datetime) else str(value) for value in values]
         cursor = urlsafe_b64encode(json.dumps([direction, *texts]).encode()).decode().rstrip("=")
-        return str(replace_query_param(self.base_url, self.cursor_query_param, cursor))
+        return str(replace_query_param(str(self.base_url), self.cursor_query_param, cursor))
 
     def _read_cursor(self, text: str | None) -> tuple[bool, list[Any] | None]:
         """Whether to go back, and from where. Raises ValidationError for what is no cursor of ours."""

@@ -46,7 +46,7 @@ class SchemaView(SpectacularAPIView):
     """JSON unless YAML is asked for (`?format=yaml`)."""
 
     permission_classes = (IsAuthenticated,)
-    renderer_classes = (OpenApiJsonRenderer2, OpenApiJsonRenderer, OpenApiYamlRenderer)
+    renderer_classes = [OpenApiJsonRenderer2, OpenApiJsonRenderer, OpenApiYamlRenderer]
 
 
 # Swagger UI sets styles of its own from its script.

@@ -54,7 +54,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 class EnqueueSerializer(StrictSerializer):
     task = serializers.CharField(max_length=255, help_text="A registered task; see /api/v1/tasks/.")
-    args = JsonList(default=list)
+    args = JsonList(default=list)  # type: ignore[arg-type]  # the stubs know of objects only
     kwargs = JsonObject(default=dict)
     queue = serializers.CharField(required=False, allow_null=True, help_text="The task's own queue if left out.")
     priority = serializers.IntegerField(
@@ -99,8 +99,9 @@ class JobListSerializer(serializers.ListSerializer[Any]):
 
     def to_representation(self, data: Any) -> list[Any]:
         jobs = list(data)
-        self.child.context["results"] = results_of(jobs)
-        return [self.child.to_representation(job) for job in jobs]
+        child: Any = self.child
+        child.context["results"] = results_of(jobs)
+        return [child.to_representation(job) for job in jobs]
 
 
 class JobSerializer(serializers.ModelSerializer[Job]):
@@ -171,7 +172,7 @@ class JobDetailSerializer(JobSerializer):
     @extend_schema_field(AttemptSerializer(many=True))
     def get_attempts(self, job: Job) -> list[Any]:
         ended = list(job.attempts.order_by("number", "started_at"))
-        if job.state == State.RUNNING:
+        if job.state == State.RUNNING and job.started_at is not None:
             ended.append(
                 Attempt(
                     number=job.attempt, outcome="running", worker=job.worker, pid=job.pid, started_at=job.started_at

@@ -22,7 +22,7 @@ class ApiView(GenericAPIView[Any]):
     """A view that is closed unless it names a permission, and knows which query parameters it takes."""
 
     permission_classes = (NamedPermission,)
-    filter_backends = ()
+    filter_backends: tuple[Any, ...] = ()
     required_permission = "jobs.view_job"
     #: Query parameters besides those of the filters and pages.
     parameters: ClassVar[frozenset[str]] = frozenset()

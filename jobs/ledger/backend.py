@@ -9,7 +9,7 @@ from django_celery_results.backends.database import DatabaseBackend
 
 from jobs.ledger import finish, results, states
 from jobs.ledger.run import Run, run_of
-from jobs.models import Job, State
+from jobs.models import Job, Outcome, State
 from jobs.registry import policy_of
 
 # What Celery calls a ledger state, for a job that has no result row.
@@ -85,7 +85,7 @@ class LedgerBackend(DatabaseBackend):
             return
         if getattr(request, "lost_pid", None) and run.has_attempts_left:
             delay = run.policy.delay_seconds(run.attempt)
-            finish.reschedule(run, outcome=finish.Outcome.FAILED, exc=exc, traceback=traceback, delay_seconds=delay)
+            finish.reschedule(run, outcome=Outcome.FAILED, exc=exc, traceback=traceback, delay_seconds=delay)
             return
         run.body_done = True
         finish.fail(

@@ -11,8 +11,8 @@ from typing import Any
 
 from celery.app.amqp import AMQP
 from django.db import connection, transaction
-from kombu import Exchange
-from kombu import Queue as KombuQueue
+from kombu.entity import Exchange
+from kombu.entity import Queue as KombuQueue
 
 from jobs.lanes import DEFAULT_QUEUE, QUEUES
 from jobs.ledger import states
@@ -52,7 +52,7 @@ def holder_of(job_id: str) -> str:
 class LedgerAMQP(AMQP):
     """Celery's message layer, with the ledger in front of the broker."""
 
-    def as_task_v2(  # type: ignore[override]
+    def as_task_v2(
         self,
         task_id: str,
         name: str,

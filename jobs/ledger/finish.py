@@ -118,7 +118,7 @@ def stop(run: Run, reason: str, store: Callable[[], None], parts: Callable[[], N
     _in_one_transaction(run, finish, parts)
 
 
-def describe(exc: BaseException | None, traceback: str | None = None) -> dict[str, str]:
+def describe(exc: BaseException | None, traceback: str | None = None) -> dict[str, Any]:
     """What an attempt keeps of an error: class, message, traceback and one line."""
     if exc is None:
         return {}

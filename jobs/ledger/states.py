@@ -15,7 +15,8 @@ from jobs.models import Outcome, State
 class Cursor(Protocol):
     """What psycopg's cursors and Django's have in common."""
 
-    description: Any
+    @property
+    def description(self) -> Any: ...
 
     def execute(self, query: Any, params: Any = None) -> Any: ...
     def fetchall(self) -> list[Any]: ...

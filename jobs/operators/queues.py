@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection
 from django.db.models import Case, CharField, Q, QuerySet, Value, When
@@ -60,7 +61,7 @@ def queue_states() -> list[QueueState]:
     return states
 
 
-def workers() -> QuerySet[Worker]:
+def workers() -> QuerySet[Any]:
     """Every worker and beat that has reported, each with `state`, by Postgres' clock.
 
     alive; silent: its heartbeat stopped without a word; stopped: it ended in order.

@@ -5,7 +5,7 @@ import re
 import secrets
 from datetime import datetime
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q
@@ -23,9 +23,7 @@ class TokenRefused(ValueError):
     """No such token can be made; the message says what to change."""
 
 
-def create_token(
-    actor: Actor, user: AbstractBaseUser, name: str, expires_at: datetime | None = None
-) -> tuple[ApiToken, str]:
+def create_token(actor: Actor, user: User, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
     """Make a token that acts as `user`. Returns its row and its text, which is never to be had again.
 
     Raises PermissionDenied (jobs.add_apitoken; only a superuser or a command may make one for somebody else), or
@@ -89,7 +87,7 @@ def _note_use(token: ApiToken, minute: datetime) -> None:
         token.last_used_at = minute
 
 
-def _require_self_or_superuser(actor: Actor, user: AbstractBaseUser) -> None:
+def _require_self_or_superuser(actor: Actor, user: User) -> None:
     """A token has all its user's permissions, so making one for another is becoming that other."""
     if actor.user is None or actor.user.pk == user.pk or actor.user.is_superuser:
         return

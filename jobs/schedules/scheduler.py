@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 NEVER_SECONDS = 1e8
 
 
-class LedgerEntry(ModelEntry):  # type: ignore[misc]
+class LedgerEntry(ModelEntry):
     """One schedule, with the `last_run_at` that the database showed when it was read."""
 
     def __init__(self, model: PeriodicTask, app: Any = None) -> None:
@@ -55,7 +55,7 @@ class LedgerEntry(ModelEntry):  # type: ignore[misc]
         )
 
 
-class LedgerScheduler(DatabaseScheduler):  # type: ignore[misc]
+class LedgerScheduler(DatabaseScheduler):
     """Stock scheduling, with ticks that happen once and schedules that are all loaded."""
 
     Entry = LedgerEntry

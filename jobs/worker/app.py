@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
-from kombu import Queue as KombuQueue
+from kombu.entity import Queue as KombuQueue
 
 from jobs.lanes import DEFAULT_QUEUE, QUEUES
 

@@ -3,7 +3,7 @@
 import json
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -70,7 +70,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{benchmark['name']:<12} {benchmark['summary']}")
 
     def _show(self, report: Report) -> None:
-        console = Console(file=self.stdout)
+        console = Console(file=cast(TextIO, self.stdout))
         table = Table("figure", "value", "unit", "target", "", title=f"{report.name}, {report.rounds} rounds")
         for key, figure in report.as_json()["figures"].items():
             verdict = {True: "holds", False: "missed", None: ""}[figure["holds"]]
