@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, F, Min, Q
+from django.db.models import F, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -12,14 +12,14 @@ from django_celery_beat.models import PeriodicTask
 
 from jobs.admin import show
 from jobs.admin.paginator import CAP
-from jobs.admin.workers import alive_workers, worker_pill
-from jobs.lanes import QUEUES
-from jobs.models import Job, State, Worker
-from jobs.models.job import UNFINISHED
+from jobs.admin.workers import worker_pill
+from jobs.models import Job, State
+from jobs.operators.queues import QueueState, queue_states, workers
 from jobs.schedules.next_runs import describe_schedule, next_runs
 
 NEWEST_FAILURES = 8
 NEXT_SCHEDULES = 8
+MOST_WORKERS = 50
 MOST_SCHEDULES = 500
 
 
@@ -27,19 +27,19 @@ def control_room(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     """Unfold's dashboard callback: only what the user may see."""
     user = request.user
     if user.has_perm("jobs.view_job"):
-        waiting = _by_queue()
+        states = queue_states()
         context |= {
-            "tiles": _tiles(waiting),
-            "queues": _queues(waiting),
+            "tiles": _tiles(states),
+            "queues": [_queue(state) for state in states],
             "failures": _failures(),
             "failures_url": jobs_url(state="failed"),
         }
     if user.has_perm("jobs.view_worker"):
-        workers = list(Worker.objects.filter(stopped_at=None).order_by("name")[:50])
+        present = list(workers().filter(stopped_at=None)[:MOST_WORKERS])
         context["workers"] = [
-            {"worker": worker, "pill": worker_pill(worker), "ago": show.ago(worker.heartbeat_at)} for worker in workers
+            {"worker": worker, "pill": worker_pill(worker), "ago": show.ago(worker.heartbeat_at)} for worker in present
         ]
-        context["workers_alive"] = alive_workers().count()
+        context["workers_alive"] = sum(worker.state == "alive" for worker in present)
     if user.has_perm("django_celery_beat.view_periodictask"):
         context["upcoming"] = _upcoming()
     context["may_enqueue"] = user.has_perm("jobs.enqueue_job")
@@ -50,21 +50,15 @@ def jobs_url(**query: str) -> str:
     return f"{reverse('admin:jobs_job_changelist')}?{urlencode(query)}"
 
 
-def _by_queue() -> list[dict[str, Any]]:
-    """Unfinished jobs by queue and state, served by the index of unfinished rows."""
-    rows = Job.objects.filter(state__in=UNFINISHED).order_by().values("queue", "state")
-    return [dict(row) for row in rows.annotate(count=Count("pk"), oldest=Min("run_at"))]
-
-
-def _tiles(waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    tiles = [
-        {
-            "label": state.value,
-            "count": sum(row["count"] for row in waiting if row["state"] == state),
-            "kind": state.value,
-            "url": jobs_url(state=state),
-        }
-        for state in (State.RUNNING, State.QUEUED, State.SCHEDULED)
+def _tiles(states: list[QueueState]) -> list[dict[str, Any]]:
+    counts = {
+        State.RUNNING: sum(state.running for state in states),
+        State.QUEUED: sum(state.waiting for state in states),
+        State.SCHEDULED: sum(state.scheduled for state in states),
+    }
+    tiles: list[dict[str, Any]] = [
+        {"label": state.value, "count": count, "kind": state.value, "url": jobs_url(state=state)}
+        for state, count in counts.items()
     ]
     day_ago = timezone.now() - timedelta(hours=24)
     failed = Job.objects.filter(state=State.FAILED, finished_at__gte=day_ago)[: CAP + 1].count()
@@ -81,27 +75,17 @@ def _tiles(waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return tiles
 
 
-def _queues(waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    cells = {(row["queue"], row["state"]): row for row in waiting}
-    names = [*QUEUES, *sorted({row["queue"] for row in waiting} - set(QUEUES))]
-    queues = []
-    for name in names:
-        queued = cells.get((name, State.QUEUED), {})
-        queues.append(
-            {
-                "name": name,
-                "purpose": QUEUES[name].purpose if name in QUEUES else "",
-                "oldest": show.ago(queued.get("oldest")),
-                "states": [
-                    {
-                        "count": f"{cells.get((name, state), {}).get('count', 0):,}",
-                        "url": jobs_url(state=state, queue=name),
-                    }
-                    for state in (State.QUEUED, State.RUNNING, State.SCHEDULED)
-                ],
-            }
-        )
-    return queues
+def _queue(state: QueueState) -> dict[str, Any]:
+    oldest = state.oldest_waiting_seconds
+    counts = ((State.QUEUED, state.waiting), (State.RUNNING, state.running), (State.SCHEDULED, state.scheduled))
+    return {
+        "name": state.name,
+        "purpose": state.purpose,
+        "oldest": show.DASH if oldest is None else show.duration_text(timedelta(seconds=oldest)),
+        "counts": [(f"{count:,}", jobs_url(state=name, queue=state.name)) for name, count in counts],
+        "workers": state.workers,
+        "deserted": bool(state.waiting) and not state.workers,
+    }
 
 
 def _failures() -> list[dict[str, Any]]:

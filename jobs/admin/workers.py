@@ -1,6 +1,5 @@
 """Workers, as they last reported themselves."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -8,7 +7,6 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -17,25 +15,14 @@ from unfold.decorators import display
 from jobs.admin import show
 from jobs.admin.base import ReadOnlyAdmin
 from jobs.models import Job, State, Worker
+from jobs.operators.queues import workers
 
-#: Three missed heartbeats and a little.
-SILENT_AFTER = timedelta(seconds=20)
-
-
-def worker_state(worker: Worker) -> str:
-    """alive, silent (its heartbeat stopped without a word), or stopped (in order)."""
-    if worker.stopped_at is not None:
-        return "stopped"
-    return "silent" if timezone.now() - worker.heartbeat_at > SILENT_AFTER else "alive"
+PILLS = {"alive": "good", "silent": "bad", "stopped": "quiet"}
 
 
-def alive_workers() -> QuerySet[Worker]:
-    return Worker.objects.filter(stopped_at=None, heartbeat_at__gte=timezone.now() - SILENT_AFTER)
-
-
-def worker_pill(worker: Worker) -> SafeString:
-    state = worker_state(worker)
-    return show.pill(state, {"alive": "good", "silent": "bad"}.get(state, "quiet"))
+def worker_pill(worker: Any) -> SafeString:
+    """worker: with the `state` of jobs.operators.queues.workers."""
+    return show.pill(worker.state, PILLS[worker.state])
 
 
 @admin.register(Worker)
@@ -48,10 +35,10 @@ class WorkerAdmin(ReadOnlyAdmin):
     ordering = ("-heartbeat_at",)
     list_filter_submit = False
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         mine = Job.objects.filter(state=State.RUNNING, worker=OuterRef("pk")).order_by().values("worker")
         running = Coalesce(Subquery(mine.annotate(count=Count("pk")).values("count")), 0)
-        return super().get_queryset(request).annotate(running=running)
+        return workers().annotate(running=running).order_by(*self.ordering)
 
     def change_view(self, request: HttpRequest, object_id: str, *args: object, **kwargs: object) -> HttpResponse:
         self.require_view(request)
@@ -67,7 +54,7 @@ class WorkerAdmin(ReadOnlyAdmin):
         )
 
     @display(description="State")
-    def state_cell(self, worker: Worker) -> SafeString:
+    def state_cell(self, worker: Any) -> SafeString:
         return worker_pill(worker)
 
     @display(description="Queues")

@@ -278,6 +278,14 @@ def test_the_first_page_leads_to_the_rows_that_it_counts(viewer):
     assert viewer.get(links[0].replace("&amp;", "&")).context["cl"].result_count == 1
 
 
+def test_the_first_page_says_where_jobs_wait_and_nobody_works(viewer):
+    make_job(State.QUEUED, queue="embedding")
+    response = viewer.get("/admin/")
+    deserted = [queue["name"] for queue in response.context["queues"] if queue["deserted"]]
+    assert deserted == ["embedding"]
+    assert 'sy-pill-bad">none<' in response.content.decode()
+
+
 def test_the_first_page_shows_nothing_that_the_user_may_not_see():
     make_job(State.FAILED, error="secret of others")
     html = client_with().get("/admin/").content.decode()
