@@ -17,6 +17,8 @@ def main() -> None:
             raise
         sys.stderr.write(f"Switchyard is not configured rightly: {exc}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+import psycopg
+
 from jobs.stack.parent import die_with_parent
 from jobs.stack.servers import Server
 
@@ -103,8 +105,9 @@ class ServerProgram(Program):
 
     def check_ready(self) -> bool:
         if not self.ready and self.running and self.server.is_ready():
-            self.server.finish_start()
-            self.ready = True
+            with contextlib.suppress(psycopg.OperationalError):  # gone again: it is asked once more, or ends
+                self.server.finish_start()
+                self.ready = True
         return self.ready
 
     def _start(self, output: int) -> tuple[int, int | None]:

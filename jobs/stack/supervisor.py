@@ -196,5 +196,5 @@ class Supervisor:
             if program.restart_at is not None and program.restart_at <= time.monotonic() and not self.stopping:
                 try:
                     self.start(program)
-                except StackError as exc:
+                except (StackError, OSError) as exc:
                     self.say(f"{exc}; trying again in {program.plan_restart():.0f} s")
