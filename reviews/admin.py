@@ -5,7 +5,8 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Collate
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -15,11 +16,12 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from jobs.admin import show
 from jobs.admin.base import AuditedAdmin, ReadOnlyAdmin
 from jobs.admin.filters import FixedFilter
-from jobs.models import Job
+from jobs.models import Job, State
 from jobs.operators.search import is_storable
 from reviews.models import Delivery, Finding, PullRequestReview, Repository, ReviewStatus
 from reviews.providers import PROVIDERS
 
+NOT_SUCCEEDED = (State.FAILED, State.CANCELLED, State.DISCARDED)
 _PILLS = {
     ReviewStatus.PENDING: "queued",
     ReviewStatus.RUNNING: "running",
@@ -78,8 +80,17 @@ class PullRequestReviewAdmin(ReadOnlyAdmin):
         ("Run", {"fields": ("job_cell", "github_review_id", "created_at", "started_at", "finished_at", "steps_cell")}),
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PullRequestReview]:
+        # The key of jobs has a collation of its own, which a comparison of two columns must name.
+        its_job = Job.objects.filter(pk=Collate(OuterRef("job_id"), "C"))
+        return super().get_queryset(request).annotate(job_state=Subquery(its_job.values("state")[:1]))
+
     @display(description="status")
     def status_cell(self, review: PullRequestReview) -> SafeString:
+        # A job whose process died, or that was cancelled while it waited, could not say so here.
+        job_state = getattr(review, "job_state", None)
+        if review.status in (ReviewStatus.PENDING, ReviewStatus.RUNNING) and job_state in NOT_SUCCEEDED:
+            return show.pill(f"job {job_state}", str(job_state))
         return show.pill(review.status, _PILLS[ReviewStatus(review.status)])
 
     @display(description="pull request")

@@ -157,15 +157,17 @@ def _lint(batch: Sequence[tuple[Compared, bytes]], reading: _Reading) -> Iterato
     try:
         answers = ruff.lint(sources)
     except ruff.RuffFailed:
-        for key, source in sources.items():
+        for key, given in sources.items():
             try:
-                answers.update(ruff.lint({key: source}))
+                answers.update(ruff.lint({key: given}))
             except ruff.RuffFailed as exc:
                 reading.reasons[batch[int(key)][0].change.path] = str(exc)
     for key, diagnostics in answers.items():
         text, undecodable = decoded[key]
-        file = batch[int(key)][0]
-        yield file, Source(text), undecodable, [said for said in diagnostics if applies(said.rule, file.change.path)]
+        file, source = batch[int(key)][0], Source(text)
+        path = file.change.path
+        kept = [said for said in diagnostics if applies(said.rule, path, source.line(source.row_of(said.row)))]
+        yield file, source, undecodable, kept
 
 
 def _finding(file: FileChange, seen: Observation) -> Finding:

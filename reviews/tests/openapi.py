@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jsonschema import Draft4Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
 URI = "urn:github"
@@ -31,7 +31,7 @@ def _description() -> tuple[dict[str, Any], "Registry[Any]"] | None:
     if not DESCRIPTION.is_file():
         return None
     description = json.loads(DESCRIPTION.read_text())
-    return description, Registry().with_resource(URI, Resource(contents=description, specification=DRAFT4))
+    return description, Registry().with_resource(URI, DRAFT4.create_resource(description))
 
 
 @cache

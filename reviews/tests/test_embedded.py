@@ -269,6 +269,12 @@ def test_assertions_and_passwords_in_tests_are_left_alone(review: Review) -> Non
     assert {path for path, _, _ in seen(result)} == {"app.py"}
 
 
+def test_what_the_author_has_answered_for_is_left_alone(review: Review) -> None:
+    head = "eval(input())  # noqa: S307\nexec(input())  # nosec\neval(input())\n"
+
+    assert seen(review({"a.py": "\n"}, {"a.py": head})) == [("a.py", 3, "S307")]
+
+
 def test_the_newest_syntax_is_no_error(review: Review) -> None:
     head = 'type Rows[T] = list[T]\nprint(f"{"nested"}")\nmatch input():\n    case _:\n        pass\n'
 

@@ -104,7 +104,7 @@ def test_a_review_that_failed_for_good_can_be_retried_by_an_operator(client: Cli
     standin.faults.append(Fault("GET", 404, message="Not Found", times=4))
     deliver(client, delivery_of(standin))
     for attempt in range(1, 4):
-        until(lambda attempt=attempt: Job.objects.filter(state=State.SCHEDULED, attempt=attempt).exists())
+        until(Job.objects.filter(state=State.SCHEDULED, attempt=attempt).all().exists)
         Job.objects.update(run_at=Now())
     job = until(in_state(State.FAILED))
     review = PullRequestReview.objects.get()
