@@ -89,7 +89,7 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
     """
     headers = message.headers
     args, kwargs, embed = message.body
-    args, kwargs = _plain((args, kwargs), message.task, MAX_ARGUMENT_BYTES)
+    args, kwargs = plain_arguments(message.task, args, kwargs)
     embed = _plain(embed or {}, message.task, MAX_CANVAS_BYTES)
     policy = policy_of(message.task)
     return Record(
@@ -133,6 +133,12 @@ def unique_key(task: str, args: list[Any], kwargs: dict[str, Any]) -> str | None
     if key is not None and len(key) > 255:
         raise JobRefused(f"the unique key of {task} has {len(key)} characters; at most 255 are kept: {key[:60]}…")
     return key
+
+
+def plain_arguments(task: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments as the ledger keeps them. Raises JobRefused if they are not JSON or too large."""
+    plain_args, plain_kwargs = _plain((args, kwargs), task, MAX_ARGUMENT_BYTES)
+    return plain_args, plain_kwargs
 
 
 def _plain(value: Any, task: str, most_bytes: int) -> Any:

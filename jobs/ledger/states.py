@@ -177,7 +177,9 @@ def end_attempt(
             FROM jobs_job WHERE id = %(id)s AND claim_id = %(claim)s AND state = 'running' FOR UPDATE),
         ended AS (
             UPDATE jobs_job AS j
-            SET state = %(state)s, claim_id = NULL, sent_at = NULL, error = %(error)s, reason = %(reason)s,
+            SET state = %(state)s, claim_id = NULL, sent_at = NULL, error = %(error)s,
+                -- Who asked a running job to stop has been noted already.
+                reason = CASE WHEN %(state)s = 'cancelled' AND j.reason <> '' THEN j.reason ELSE %(reason)s END,
                 finished_at = CASE WHEN %(finished)s THEN h.ended END,
                 run_at = CASE WHEN %(forever)s THEN '9000-01-01T00:00Z'
                               WHEN %(delay)s::float8 IS NOT NULL THEN h.ended + make_interval(secs => %(delay)s::float8)

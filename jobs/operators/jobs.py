@@ -13,6 +13,7 @@ from jobs.ledger import results, states
 from jobs.ledger.door import sent_by
 from jobs.ledger.errors import JobRefused
 from jobs.ledger.publisher import publish_soon
+from jobs.ledger.records import plain_arguments
 from jobs.ledger.records import unique_key as key_for
 from jobs.models import Job, State
 from jobs.operators.actors import Actor
@@ -98,7 +99,8 @@ def _check_run_at(run_at: datetime | None) -> None:
     now = timezone.now()
     if run_at < now - PAST_GRACE:
         raise JobRefused(
-            f"run_at {run_at.isoformat()} is in the past (now is {now.isoformat(timespec='seconds')}); leave it out to run at once"
+            f"run_at {run_at.isoformat()} is in the past (now is {now.isoformat(timespec='seconds')}); "
+            "leave it out to run at once"
         )
     if run_at > now + MAX_AHEAD:
         raise JobRefused(
@@ -110,7 +112,8 @@ def retry_job(actor: Actor, job_id: str, args: list[Any] | None = None, kwargs: 
     """failed, cancelled → queued: the same row, its history stays, with a full set of attempts.
 
     Given arguments replace the old ones, and are checked. Raises PermissionDenied (jobs.retry_job, and
-    jobs.edit_job_arguments for other arguments), Job.DoesNotExist, ArgumentsDoNotFit, UnknownTask, or JobNotChanged.
+    jobs.edit_job_arguments for other arguments), Job.DoesNotExist, ArgumentsDoNotFit, UnknownTask, JobRefused for
+    arguments that are not JSON, or JobNotChanged.
     """
     actor.require("jobs.retry_job")
     edited = args is not None or kwargs is not None
@@ -120,11 +123,13 @@ def retry_job(actor: Actor, job_id: str, args: list[Any] | None = None, kwargs: 
         job = Job.objects.select_for_update().get(pk=job_id)
         if job.state not in (State.FAILED, State.CANCELLED):
             raise JobNotChanged(f"job {job.pk} is {job.state}; only a failed or cancelled job can be retried")
-        new_args = job.args if args is None else args
-        new_kwargs = job.kwargs if kwargs is None else kwargs
+        key = job.unique_key
         if edited:
-            check_arguments(find_task(job.task), new_args, new_kwargs)
-        key = key_for(job.task, new_args, new_kwargs) if edited else job.unique_key
+            args, kwargs = plain_arguments(
+                job.task, job.args if args is None else args, job.kwargs if kwargs is None else kwargs
+            )
+            check_arguments(find_task(job.task), args, kwargs)
+            key = key_for(job.task, args, kwargs) or key
         _retry_row(job, args, kwargs, key)
         actor.record("job.retry", job.pk, was=job.state, attempts=job.attempt, arguments_edited=edited)
         transaction.on_commit(lambda: publish_soon([job_id]), robust=True)

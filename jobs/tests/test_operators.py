@@ -71,6 +71,16 @@ def test_edited_arguments_need_a_permission_and_must_fit():
     assert retry_job(command_actor(), job.pk, args=[2]).args == [2]
 
 
+def test_edited_arguments_are_kept_as_the_door_keeps_them():
+    job = make_job(State.FAILED, unique_key="mine")
+
+    assert retry_job(command_actor(), job.pk, args=["a\x00b"]).args == ["a\ufffdb"]
+    assert Job.objects.get(pk=job.pk).unique_key == "mine"
+    Job.objects.filter(pk=job.pk).update(state=State.FAILED, finished_at=timezone.now())
+    with pytest.raises(JobRefused, match="send an id"):
+        retry_job(command_actor(), job.pk, args=["x" * 2_000_000])
+
+
 def test_a_retry_whose_key_is_held_names_the_holder():
     job = make_job(State.FAILED, unique_key="k")
     holder = make_job(State.RUNNING, unique_key="k")

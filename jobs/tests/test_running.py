@@ -1,7 +1,6 @@
 """How runs end on a real worker: retried, failed, timed out, crashed, cancelled, once."""
 
 import json
-import os
 
 import pytest
 from celery import chain, current_app
@@ -172,6 +171,7 @@ def test_cancelling_a_running_job_stops_it_at_its_next_report(worker, ended, unt
 
     job = ended(sent.id)
     assert job.state == State.CANCELLED
+    assert job.reason.startswith("cancelled by ")
     assert job.attempts.get().outcome == "cancelled"
 
 
@@ -261,4 +261,4 @@ def test_a_warm_stop_drains_the_running_job(live_worker, until):
     assert worker.stop() == 0
 
     assert Job.objects.get(pk=sent.id).state == State.SUCCEEDED
-    assert os.path.exists(worker.log_path)
+    assert worker.log_path.exists()
