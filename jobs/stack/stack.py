@@ -115,7 +115,7 @@ class Stack(Processes):
         supervisor = self.supervisor
         roles.preload()
         roles.freeze()
-        os.environ["CELERY_SKIP_CHECKS"] = "1"  # the setup ran them
+        os.environ.update(CELERY_SKIP_CHECKS="1")  # the setup ran them
         supervisor.start(self.static)
         for server in self.servers:
             supervisor.start(server)
