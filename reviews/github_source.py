@@ -1,5 +1,6 @@
 """A change from a pull request at GitHub: its files with their patches, contents on demand."""
 
+import time
 from functools import cache
 
 from reviews.changes import (
@@ -33,11 +34,20 @@ def pull_request_change(client: GitHubClient, full_name: str, pull: PullRequest)
     return Change(base=pull.base_sha, head=pull.head_sha, files=files, notes=notes)
 
 
+# A job has 180 s in all. Heads come first; what they leave is for bases, most of which need no further request.
+HEAD_SECONDS = 80
+BASE_SECONDS = 120
+KEPT_HEAD_BYTES = 64 * 1024 * 1024
+
+
 class _Source:
-    """Loads what is asked for, and the merge base at most once."""
+    """Loads what is asked for within its time: each content once, while there is room, and the merge base once."""
 
     def __init__(self, client: GitHubClient, full_name: str, pull: PullRequest) -> None:
-        self._client, self._full_name, self._pull = client, full_name, pull
+        self._client, self._full_name = client, full_name
+        self._began = time.monotonic()
+        self._heads: dict[str, bytes] = {}
+        self._room = KEPT_HEAD_BYTES
         self._merge_base = cache(lambda: client.merge_base(full_name, pull.base_sha, pull.head_sha))
 
     def file_change(self, entry: ListedFile) -> FileChange:
@@ -57,16 +67,31 @@ class _Source:
     def _head(self, entry: ListedFile) -> bytes:
         if not entry.sha:
             raise ContentUnavailable("GitHub does not name its content")
-        return self._client.blob(self._full_name, entry.sha)
+        if entry.sha in self._heads:
+            return self._heads[entry.sha]
+        self._check_time(HEAD_SECONDS)
+        content = self._client.blob(self._full_name, entry.sha)
+        if len(content) <= self._room:
+            self._room -= len(content)
+            self._heads[entry.sha] = content
+        return content
+
+    def _file_at_base(self, path: str) -> bytes:
+        self._check_time(BASE_SECONDS)
+        return self._client.file_at(self._full_name, path, self._merge_base())
+
+    def _check_time(self, seconds: float) -> None:
+        if time.monotonic() - self._began > seconds:
+            raise ContentUnavailable(f"the {seconds} s for fetching contents from GitHub were used up")
 
     def _base(self, entry: ListedFile, status: FileStatus) -> bytes:
         if status is FileStatus.DELETED:
-            return self._client.file_at(self._full_name, entry.path, self._merge_base())
+            return self._file_at_base(entry.path)
         if not entry.changes:
             return self._head(entry)
         if entry.patch is not None and (before := undo_patch(self._head(entry), entry.patch)) is not None:
             return before
-        return self._client.file_at(self._full_name, entry.old_path or entry.path, self._merge_base())
+        return self._file_at_base(entry.old_path or entry.path)
 
     def _hunks(self, entry: ListedFile, status: FileStatus) -> tuple[Hunk, ...]:
         if entry.patch is not None:

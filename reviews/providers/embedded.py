@@ -69,6 +69,7 @@ class EmbeddedReviewer:
     def _read_bases(self, reading: _Reading, report: Report) -> None:
         """Read every base, also of files without a candidate: code that moved is told by where it is gone from."""
         files = [file for file in reading.files.values() if file.change.path not in reading.reasons and _had_text(file)]
+        files.sort(key=lambda file: not file.candidates)
         done = 0
         unread = _Reading()
         for batch in _batches(files, lambda file: file.change.base, unread):
@@ -78,7 +79,8 @@ class EmbeddedReviewer:
             report(0.7 + 0.3 * done / len(files), f"{done} of {len(files)} files compared with base")
         for path, reason in unread.reasons.items():
             # Without its base, nothing in the file is known to be new.
-            reading.reasons[path] = f"what it was at base is not known: {reason}"
+            if reading.files[path].candidates:
+                reading.reasons[path] = f"what it was at base is not known: {reason}"
 
     def _findings(self, reading: _Reading) -> list[Finding]:
         """All of them, the most severe first."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reviews import github_source
 from reviews.changes import ContentUnavailable
 from reviews.clients import GitHubClient, GitHubError
 from reviews.models import PullRequestReview, Repository, ReviewStatus
@@ -257,6 +258,15 @@ def test_what_a_file_cannot_be_read_for_is_in_the_review(standin: Standin) -> No
 
     assert "does not give its content" in standin.posted(7)[0]["body"]
     assert "Read 1 of 2 files" in standin.posted(7)[0]["body"]
+
+
+def test_what_there_was_no_time_to_fetch_is_named(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(github_source, "HEAD_SECONDS", -1)
+    review = pull_request(standin, {"a.py": "A = 1\n"}, {"a.py": "A = 2\n"})
+
+    reviewing.run(review.pk, last_attempt=True)
+
+    assert "were used up: `a.py`" in standin.posted(7)[0]["body"]
 
 
 @pytest.mark.parametrize(
