@@ -109,7 +109,7 @@ BAD_JOBS: list[tuple[Any, str, str]] = [
     ({"task": "celery.backend_cleanup"}, "#/task", "unknown task"),
     ({"task": 5}, "#/task", "unknown task '5'"),
     ({"task": None}, "#/task", "null"),
-    ({"task": "selftest.echo\x00"}, "#/task", "Null characters"),
+    ({"task": "selftest.echo\x00"}, "#/task", "unknown task"),
     ({"task": "selftest.echo"}, "#/args", "value"),
     ({"task": "selftest.echo", "args": [1, 2, 3]}, "#/args", "too many"),
     ({"task": "selftest.sleep", "args": ["soon"]}, "#/args", "seconds must be float or int, not str"),
@@ -505,7 +505,6 @@ def test_a_state_that_does_not_allow_it_is_a_conflict(api: Client) -> None:
         ("cancel", {"force": True}),
         ("discard", {"reason": ["x"]}),
         ("discard", {"reason": "x" * 1001}),
-        ("discard", {"reason": "nul \x00"}),
     ],
 )
 def test_a_wrong_body_of_an_action_is_refused(api: Client, path: str, body: Any) -> None:
