@@ -20,6 +20,7 @@ from reviews.services.payloads import PayloadRefused, parse_payload
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 25 * 1024 * 1024
+MAX_DRAINED_BYTES = 100 * 1024 * 1024
 CONTENT_TYPES = ("application/json", "application/x-www-form-urlencoded")
 _SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}")
 _HEADER_VALUE = re.compile(r"[!-~]{1,64}")
@@ -84,7 +85,9 @@ def _authentic_body(request: HttpRequest) -> bytes:
 def _body(request: HttpRequest) -> bytes:
     too_large = _Refused(413, "payload-too-large", f"payloads of up to {MAX_BODY_BYTES:,} bytes are taken")
     try:
-        if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+        if length > MAX_BODY_BYTES:
+            _throw_away(request, length)
             raise too_large
         body = request.body
     except RequestDataTooBig:
@@ -94,6 +97,13 @@ def _body(request: HttpRequest) -> bytes:
     if len(body) > MAX_BODY_BYTES:
         raise too_large
     return body
+
+
+def _throw_away(request: HttpRequest, length: int) -> None:
+    """Read what is not wanted: a sender that is cut off while it sends does not see the answer."""
+    if length <= MAX_DRAINED_BYTES:
+        while request.read(1 << 20):
+            pass
 
 
 def _header(request: HttpRequest, name: str) -> str:
