@@ -10,6 +10,7 @@ import socket
 import time
 from typing import Any
 
+import psycopg
 from celery.beat import SchedulingError
 from celery.schedules import schedstate
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection, transaction
@@ -17,6 +18,7 @@ from django.db.models import QuerySet
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 from django_celery_beat.schedulers import DatabaseScheduler, ModelEntry
 
+from jobs.ledger.connection import LedgerConnection
 from jobs.worker.heartbeat import HEARTBEAT_SECONDS, leave, memory_bytes, report
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class LedgerScheduler(DatabaseScheduler):
 
     Entry = LedgerEntry
     _reported_at = -HEARTBEAT_SECONDS
+    _has_left = False
 
     def setup_schedule(self) -> None:
         """Install nothing: schedules are seeded once by migrations, and then belong to the operators."""
@@ -84,7 +87,10 @@ class LedgerScheduler(DatabaseScheduler):
             return 1.0
 
     def apply_entry(self, entry: LedgerEntry, producer: Any = None) -> None:
-        """Send a due schedule's job, once among all beats. Postgres' absence is passed on; the tick is then still due."""
+        """Send a due schedule's job, once among all beats.
+
+        Postgres' absence is passed on; the tick is then still due.
+        """
         try:
             with transaction.atomic():
                 if entry.take_tick():
@@ -108,12 +114,26 @@ class LedgerScheduler(DatabaseScheduler):
         self._initial_read = True
 
     def close(self) -> None:
+        """Note the leaving, once.
+
+        On a connection of its own: Celery calls this from a signal handler, perhaps in the middle of a statement on
+        Django's, which would then wait for itself.
+        """
         super().close()
+        if self._has_left:
+            return
+        self._has_left = True
+        own = LedgerConnection(durable=False)
         try:
-            with connection.cursor() as cursor:
-                leave(cursor, self._node_name)
-        except DatabaseError as exc:
+            own.use(self._leave)
+        except psycopg.Error as exc:
             logger.warning("Beat's leaving could not be written: %s", str(exc).strip()[:200])
+        finally:
+            own.close()
+
+    def _leave(self, own: psycopg.Connection[tuple[Any, ...]]) -> None:
+        with own.cursor() as cursor:
+            leave(cursor, self._node_name)
 
     @property
     def _node_name(self) -> str:
