@@ -1,4 +1,4 @@
-"""Tasks of the ledger itself: the daily clean-up, and self-tests for drills, demonstrations and other people's checks."""
+"""Tasks of the ledger itself: the clean-up, and self-tests for drills, demonstrations and other people's checks."""
 
 import ipaddress
 import os

@@ -78,7 +78,7 @@ def _seconds(connection: "psycopg.Connection[tuple[Any, ...]]", source: str, cou
         WITH done (started, ended) AS ({source})
         SELECT count(*), extract(epoch FROM max(ended) - (SELECT started FROM done ORDER BY started OFFSET %s LIMIT 1))
         FROM done
-        """,
+        """,  # noqa: S608  (constants only)
         [WARM_UP],
     ).fetchone()
     return float(row[1]) if row is not None and row[0] == count + WARM_UP else None

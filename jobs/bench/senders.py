@@ -154,7 +154,7 @@ ACTIONS = {"fill": fill, "each": each, "bulk": bulk, "starts": starts}
 
 def main(arguments: list[str]) -> None:
     system, action, count = arguments
-    print(json.dumps(ACTIONS[action](SYSTEMS[system](), int(count))))
+    sys.stdout.write(json.dumps(ACTIONS[action](SYSTEMS[system](), int(count))) + "\n")
 
 
 if __name__ == "__main__":

@@ -138,7 +138,8 @@ def _message(exc: BaseException) -> str:
     if isinstance(exc, SoftTimeLimitExceeded):
         return "the job ran longer than its soft time limit"
     if isinstance(exc, TimeLimitExceeded):
-        return f"the job ran longer than its hard time limit of {exc.args[0] if exc.args else '?'} s; its process was ended"
+        limit = exc.args[0] if exc.args else "?"
+        return f"the job ran longer than its hard time limit of {limit} s; its process was ended"
     return str(exc)
 
 

@@ -174,7 +174,7 @@ def test_a_foreign_message_with_a_countdown_waits_in_postgres(worker, ended, unt
 
 
 def test_a_job_of_a_rolled_back_transaction_never_exists(worker):
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with pytest.raises(ZeroDivisionError), transaction.atomic():  # noqa: PT012
         sent = probe.add.delay(1, 1)
         assert Job.objects.filter(pk=sent.id).exists()
         raise ZeroDivisionError
@@ -238,6 +238,21 @@ def test_what_cannot_be_kept_is_refused_with_its_name(transactional_db, argument
 
     assert isinstance(refused.value, JobRefused) or "no_such_queue" in str(refused.value)
     assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("depth", [300, 700, 100_000])
+def test_deep_nesting_is_refused_or_kept_but_never_breaks(transactional_db, depth):
+    value: list = []
+    for _ in range(depth):
+        value = [value]
+
+    try:
+        sent = echo.delay(value)
+    except JobRefused as refused:
+        assert "selftest.echo" in str(refused)
+        assert not Job.objects.exists()
+    else:
+        assert Job.objects.get(pk=sent.id).args == [value]
 
 
 def test_nul_and_half_surrogates_are_replaced_not_refused(transactional_db):

@@ -101,7 +101,9 @@ class LedgerTask(DjangoTask):
 
     def _retry_or_raise(self, run: Run, exc: Exception, cause: BaseException | None) -> None:
         if not run.has_attempts_left:
-            raise exc if cause is None else exc from cause
+            if cause is None:
+                raise exc
+            raise exc from cause
         delay = run.policy.delay_seconds(run.attempt)
         self._reschedule(run, exc, Outcome.FAILED, delay)
         raise Retry(exc=exc, when=delay) from exc
