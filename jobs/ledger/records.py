@@ -151,7 +151,10 @@ def _plain(value: Any, task: str, most_bytes: int) -> Any:
         raise JobRefused(
             f"the arguments of {task} take {len(text):,} bytes; at most {most_bytes:,} are kept: send an id instead"
         )
-    return _clean(json.loads(text), task)
+    try:
+        return _clean(json.loads(text), task)
+    except RecursionError:
+        raise JobRefused(f"the arguments of {task} are nested too deeply; send an id instead") from None
 
 
 def _clean(value: Any, task: str) -> Any:
