@@ -16,7 +16,7 @@ from jobs.models import Attempt
 
 def problems_of(model_admin_class, model, monkeypatch) -> list[str]:
     monkeypatch.setitem(admin.site._registry, model, model_admin_class(model, admin.site))
-    return [problem.id for problem in check_admin_actions()]
+    return [str(problem.id) for problem in check_admin_actions()]
 
 
 def test_the_project_itself_passes():

@@ -16,26 +16,26 @@ from jobs.tests.api_client import VIEW, caller, person, post, problem, root
 
 JOBS = "/api/v1/jobs/"
 FIXED_KEYS = {
-        "id",
-        "task",
-        "args",
-        "kwargs",
-        "queue",
-        "priority",
-        "state",
-        "attempt",
-        "max_attempts",
-        "unique_key",
-        "run_at",
-        "created_at",
-        "started_at",
-        "finished_at",
-        "worker",
-        "progress",
-        "error",
-        "result",
-        "origin",
-    }
+    "id",
+    "task",
+    "args",
+    "kwargs",
+    "queue",
+    "priority",
+    "state",
+    "attempt",
+    "max_attempts",
+    "unique_key",
+    "run_at",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "worker",
+    "progress",
+    "error",
+    "result",
+    "origin",
+}
 
 
 @pytest.fixture
