@@ -103,9 +103,10 @@ class Git:
             raise UnknownRevision(f"{revision!r} is not a revision; give a branch, a tag or a commit id")
         code, output, _ = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
         if code:
-            raise UnknownRevision(
-                f"unknown revision {revision!r} in {str(self.path)!r}; give a branch, tag or commit id that is there"
-            )
+            advice = "give a branch, tag or commit id that is there"
+            if self._run("rev-parse", "--is-shallow-repository")[1].strip() == b"true":
+                advice += "; the clone is shallow, and git fetch --unshallow brings the rest"
+            raise UnknownRevision(f"unknown revision {revision!r} in {str(self.path)!r}; {advice}")
         return output.decode("ascii").strip()
 
     def merge_base(self, one: str, other: str) -> str | None:
