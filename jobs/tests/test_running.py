@@ -223,7 +223,7 @@ def test_a_recycled_child_loses_no_finish(live_worker, ended):
 
     jobs = [ended(s.id) for s in sent]
     assert {(job.state, job.error) for job in jobs} == {(State.SUCCEEDED, "")}
-    assert len({job.pid for job in jobs}) == 5
+    assert len({job.pid for job in jobs}) > 1
 
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])
