@@ -10,6 +10,7 @@ from django_celery_results.backends.database import DatabaseBackend
 from jobs.ledger import finish, results, states
 from jobs.ledger.run import Run, run_of
 from jobs.models import Job, Outcome, State
+from jobs.models.job import FINISHED
 from jobs.registry import policy_of
 
 # What Celery calls a ledger state, for a job that has no result row.
@@ -181,11 +182,18 @@ class LedgerBackend(DatabaseBackend):
         return result
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        """The stored result; without one (still to come, not kept, or emptied since) the ledger's state tells."""
         meta: dict[str, Any] = super()._get_task_meta_for(task_id)
+        if meta.get("status") != celery_states.PENDING:
+            return meta
+        state = Job.objects.filter(pk=task_id).values_list("state", flat=True).first()
+        if state is None:
+            return meta
+        if state in FINISHED:
+            # It may have finished, and stored its result, between the two statements.
+            meta = super()._get_task_meta_for(task_id)
         if meta.get("status") == celery_states.PENDING:
-            state = Job.objects.filter(pk=task_id).values_list("state", flat=True).first()
-            if state is not None:
-                meta["status"] = _CELERY_STATE[State(state)]
+            meta["status"] = _CELERY_STATE[State(state)]
         return meta
 
 
