@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,7 +63,7 @@ class Record:
     expires_at: str | None = None
 
     def as_row(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))  # not asdict: it copies all arguments, which is a sixth of a send
 
     @property
     def is_workflow_step(self) -> bool:
@@ -171,7 +171,7 @@ def _clean(value: Any, task: str) -> Any:
 
 
 def _is_odd(text: str) -> bool:
-    return "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)
+    return "\x00" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text))
 
 
 def _checked_time(value: str | None, what: str, task: str) -> str | None:
