@@ -13,7 +13,7 @@ from jobs.bench.figures import Figure, Options, Report, median_of
 from jobs.bench.senders import QUEUE
 from jobs.bench.stack import Stack, own_stack
 
-ROUNDS, TASKS = 3, 5000
+ROUNDS, TASKS = 3, 3000
 #: Stock django-celery-results takes ten times as long for a task, so it gets fewer.
 STOCK_SHARE = 8
 SENDS, BULK, STARTS = 300, 1000, 60

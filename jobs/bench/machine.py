@@ -79,10 +79,19 @@ class Bystanders:
         self._began = time.monotonic()
         self._load = os.getloadavg()
         self._before = _all_cpu_times()
+        self._cores_before = _cores()
 
     def report(self, count: int = 6) -> dict[str, Any]:
-        """Load averages before and after, and the busiest processes outside this one's family."""
+        """Load averages before and after, and the busiest processes outside this one's family.
+
+        cores: how many were busy with what, on average. Call it when the benchmark's own processes have ended: their
+        time counts once they have. `others` includes processes that came and went, which the list cannot name;
+        `stolen` is what the machine's host gave to somebody else.
+        """
         seconds = time.monotonic() - self._began
+        machine, ours, stolen = (
+            (after - before) / seconds for before, after in zip(self._cores_before, _cores(), strict=True)
+        )
         family = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
         used = [
             (after - self._before.get(key, (name, 0.0))[1], name)
@@ -94,10 +103,22 @@ class Bystanders:
             "seconds": round(seconds, 1),
             "load_before": [round(load, 2) for load in self._load],
             "load_after": [round(load, 2) for load in os.getloadavg()],
+            "cores": {"ours": round(ours, 2), "others": round(max(0.0, machine - ours), 2), "stolen": round(stolen, 2)},
             "other_processes": [
                 {"name": name, "cpu_seconds": round(cpu, 1), "cores": round(cpu / seconds, 2)} for cpu, name in busiest
             ],
         }
+
+
+def _cores() -> tuple[float, float, float]:
+    """CPU seconds so far: of the whole machine, of this process and its ended children, and stolen by the host."""
+    machine = psutil.cpu_times()
+    own = os.times()
+    idle = machine.idle + getattr(machine, "iowait", 0.0)
+    stolen = getattr(machine, "steal", 0.0)
+    # guest time is part of user time
+    guest = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
+    return sum(machine) - idle - stolen - guest, sum(own[:4]), stolen
 
 
 def _all_cpu_times() -> dict[tuple[int, float], tuple[str, float]]:

@@ -80,8 +80,10 @@ class Command(BaseCommand):
             console.print(f"{name}: " + ", ".join(f"{key} {value:,}" for key, value in values.items()))
         also = report.further.get("also_ran")
         if also:
+            cores = also["cores"]
+            busiest = [f"{other['name']} {other['cores']}" for other in also["other_processes"]]
             console.print(
-                f"Load {also['load_before'][0]} before, {also['load_after'][0]} after; busiest others: ", end=""
+                f"{also['seconds']} s, load {also['load_before'][0]} to {also['load_after'][0]}. Cores busy with this: "
+                f"{cores['ours']}, with others: {cores['others']}, taken by the host: {cores['stolen']}; busiest "
+                f"others: {', '.join(busiest) or 'none'}"
             )
-            busiest = [f"{other['name']} {other['cores']} cores" for other in also["other_processes"]]
-            console.print(", ".join(busiest) or "none")
