@@ -1,18 +1,10 @@
 """The form of a schedule: one kind at a time, and what it needs typed in the same place."""
 
-import json
 from typing import Any
 
 from django import forms
 from django.utils import timezone
-from django_celery_beat.models import (
-    SOLAR_SCHEDULES,
-    ClockedSchedule,
-    CrontabSchedule,
-    IntervalSchedule,
-    PeriodicTask,
-    SolarSchedule,
-)
+from django_celery_beat.models import SOLAR_SCHEDULES, PeriodicTask
 from timezone_field import TimeZoneFormField  # type: ignore[import-untyped]
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
@@ -25,7 +17,9 @@ from unfold.widgets import (
 from jobs.admin.enqueue import LocalTime
 from jobs.admin.job_actions import JsonText
 from jobs.lanes import QUEUES
-from jobs.registry import ArgumentsDoNotFit, UnknownTask, check_arguments, find_task, registered_tasks
+from jobs.operators.schedule_edits import FIELDS, apply_changes
+from jobs.operators.timetables import CRON_PARTS, ScheduleRefused, parse_cron
+from jobs.registry import registered_tasks
 
 KINDS = {
     "interval": ("every so often", ("every", "period")),
@@ -33,7 +27,17 @@ KINDS = {
     "clocked": ("once, at a time", ("clocked_at",)),
     "solar": ("by the sun", ("event", "latitude", "longitude")),
 }
-CRON_PARTS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+#: The field that shows what the service says of a part.
+FIELD_OF = {
+    "interval": "every",
+    "interval.period": "period",
+    "crontab": "cron",
+    "crontab.timezone": "cron_zone",
+    "clocked": "clocked_at",
+    "solar": "event",
+    "solar.latitude": "latitude",
+    "solar.longitude": "longitude",
+}
 
 
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -110,100 +114,50 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in ("clocked_at", "start_time", "expires"):
             self.fields[name].help_text = f"In {zone}."
 
-    def clean_name(self) -> str:
-        name = str(self.cleaned_data["name"]).strip()
-        if not name:
-            raise forms.ValidationError("A schedule needs a name.")
-        return name
-
     def clean_queue(self) -> str | None:
         return self.cleaned_data["queue"] or None
 
     def clean(self) -> dict[str, Any]:
         super().clean()
-        self._check_call()
-        if self.cleaned_data.get("expires") and self.instance.expire_seconds is not None:
-            self.add_error("expires", f"Its jobs expire after {self.instance.expire_seconds} s; both cannot be set.")
         kind = self.cleaned_data.get("kind")
-        if kind:
-            self._take_kind(kind)
+        for name in KINDS[kind][1] if kind else ():
+            if self.cleaned_data.get(name) in (None, "") and name not in self.errors:
+                self.add_error(name, "This kind of schedule needs it.")
         return self.cleaned_data
 
-    def _check_call(self) -> None:
-        """The arguments must fit the task; then they are stored as text, as beat wants them."""
-        data = self.cleaned_data
-        args, kwargs = data.get("args"), data.get("kwargs")
-        if args is None or kwargs is None:
-            return
-        if data.get("task"):
-            try:
-                check_arguments(find_task(data["task"]), args, kwargs)
-            except UnknownTask:
-                self.add_error("task", f"No task {data['task']!r} is registered; choose another.")
-            except ArgumentsDoNotFit as exc:
-                self.add_error("kwargs" if kwargs or not args else "args", str(exc))
-        data["args"], data["kwargs"] = json.dumps(args), json.dumps(kwargs)
-
-    def _take_kind(self, kind: str) -> None:
-        """Point the schedule at one timetable of the chosen kind, new or found, and at no other."""
-        timetable = getattr(self, f"_make_{kind}")()
-        for other in KINDS:
-            setattr(self.instance, other, timetable if other == kind else None)
-        if kind == "clocked":
-            self.cleaned_data["one_off"] = True
-
-    def _given(self, *names: str) -> list[Any] | None:
-        """The values of fields that the chosen kind needs, or None, with an error at each that is missing."""
-        values = [self.cleaned_data.get(name) for name in names]
-        for name, value in zip(names, values, strict=True):
-            if value in (None, "") and name not in self.errors:
-                self.add_error(name, "This kind of schedule needs it.")
-        return None if any(name in self.errors for name in names) else values
-
-    def _make_interval(self) -> IntervalSchedule | None:
-        given = self._given("every", "period")
-        return given and _found_or_new(IntervalSchedule, every=given[0], period=given[1])
-
-    def _make_clocked(self) -> ClockedSchedule | None:
-        given = self._given("clocked_at")
-        return given and _found_or_new(ClockedSchedule, clocked_time=given[0])
-
-    def _make_solar(self) -> SolarSchedule | None:
-        given = self._given("event", "latitude", "longitude")
-        return given and _found_or_new(SolarSchedule, event=given[0], latitude=given[1], longitude=given[2])
-
-    def _make_crontab(self) -> CrontabSchedule | None:
-        given = self._given("cron", "cron_zone")
-        if not given:
-            return None
-        parts = given[0].split()
-        if len(parts) != len(CRON_PARTS):
-            self.add_error("cron", f"Expected five parts, as in 30 8 * * 1-5, but {len(parts)} came.")
-            return None
-        timetable = _found_or_new(CrontabSchedule, **dict(zip(CRON_PARTS, parts, strict=True)), timezone=given[1])
-        try:
-            timetable.full_clean(exclude=["id"], validate_unique=False)
-        except forms.ValidationError as exc:
-            for field, problems in exc.message_dict.items():
-                self.add_error("cron", f"{field.replace('_', ' ')}: {' '.join(problems)}")
-            return None
-        return timetable
-
     def _post_clean(self) -> None:
-        if not self.errors:  # beat's own check would else only say that a kind is missing
-            super()._post_clean()  # type: ignore[misc]
+        """Ask the service what it would refuse, and say so at the field. It stores too, so the row stays as it is."""
+        if self.errors:
+            return
+        try:
+            # On a copy of the row.
+            stored = PeriodicTask.objects.filter(pk=self.instance.pk).first() or PeriodicTask()
+            apply_changes(stored, self.spec())
+        except ScheduleRefused as exc:
+            for name, text in exc.errors.items():
+                field = name if name in self.fields else FIELD_OF.get(name, FIELD_OF.get(name.partition(".")[0]))
+                part = name.removeprefix("crontab.").replace("_", " ")
+                self.add_error(field, f"{part}: {text}" if field == "cron" and "." in name else text)
 
-    def save_timetable(self) -> None:
-        """Store the timetable that the schedule points at, if it is new."""
-        kind = self.cleaned_data["kind"]
-        timetable = getattr(self.instance, kind)
-        if timetable.pk is None:
-            timetable.save()
-        setattr(self.instance, kind, timetable)
+    def spec(self) -> dict[str, Any]:
+        """What the services take: for a new schedule all, else what was changed."""
+        data, is_new = self.cleaned_data, self.instance.pk is None
+        changed = set(self.fields if is_new else self.changed_data)
+        spec = {name: data[name] for name in FIELDS if name in changed}
+        kind = data["kind"]
+        if changed & {"kind", *KINDS[kind][1]}:
+            spec[kind] = self._timetable(kind)
+            if kind != "clocked":
+                spec["one_off"] = data["one_off"]
+        if kind == "clocked":
+            spec.pop("one_off", None)
+        return spec
 
-
-def _found_or_new(model: Any, **values: Any) -> Any:
-    return model.objects.filter(**values).first() or model(**values)
+    def _timetable(self, kind: str) -> dict[str, Any]:
+        if kind == "crontab":
+            return parse_cron(self.cleaned_data["cron"], self.cleaned_data["cron_zone"])
+        given = {name: self.cleaned_data[name] for name in KINDS[kind][1]}
+        return {"at": given["clocked_at"]} if kind == "clocked" else given
 
 
 def _initial(task: PeriodicTask | None) -> dict[str, Any]:

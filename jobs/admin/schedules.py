@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
@@ -21,16 +20,14 @@ from jobs.admin.base import BaseAdmin, actor_of, permission_required
 from jobs.admin.schedule_form import ScheduleForm
 from jobs.ledger.errors import JobRefused
 from jobs.models import Job
+from jobs.operators.schedule_edits import create_schedule, delete_schedule, edit_schedule
 from jobs.operators.schedules import ScheduleNotFound, ScheduleUnusable, enqueue_run, set_enabled
 from jobs.operators.search import is_storable, newest
+from jobs.operators.timetables import ScheduleRefused
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
 from jobs.schedules.next_runs import describe_schedule, next_runs
 
 NOT_RUN = (ScheduleNotFound, ScheduleUnusable, UnknownTask, ArgumentsDoNotFit, JobRefused)
-AUDITED = (
-    *("name", "task", "queue", "priority", "start_time", "expires", "one_off", "enabled", "description"),
-    *("interval", "crontab", "clocked", "solar"),
-)
 LATEST_JOBS = 10
 
 if admin.site.is_registered(PeriodicTask):
@@ -241,29 +238,27 @@ class ScheduleAdmin(BaseAdmin):
             "may_switch": self.has_change_permission(request, task),
         }
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except (ScheduleRefused, ScheduleNotFound) as exc:  # somebody else was first, after the form was checked
+            return self.to_list(request, f"Not saved: {exc}")
+
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: ScheduleForm, change: bool) -> None:
-        """Store the schedule with its timetable, and what was changed in the audit log. The save tells beat."""
-        with transaction.atomic():
-            stored = PeriodicTask.objects.get(pk=obj.pk) if change else None
-            if stored is not None and obj.enabled and not stored.enabled:
-                obj.last_run_at = None  # counted from now: with its old last run it would be overdue and run at once
-            form.save_timetable()
-            super().save_model(request, obj, form, change)
-            if stored is not None and not obj.enabled:  # the model's own save forgets it
-                PeriodicTask.objects.filter(pk=obj.pk).update(last_run_at=stored.last_run_at)
-            before = _snapshot(stored) if stored is not None else {}
-            after = _snapshot(obj)
-            changed = {name: [before.get(name), after[name]] for name in after if before.get(name) != after[name]}
-            if {"args", "kwargs"} & set(form.changed_data):
-                changed["arguments"] = ["edited", "edited"]
-            actor_of(request).record(
-                f"schedule.{'change' if change else 'create'}", obj.pk, name=obj.name, changed=changed
-            )
+        if not change:
+            made = create_schedule(actor_of(request), form.spec())
+            obj.__dict__.update(made.__dict__)
+        elif form.spec():
+            edit_schedule(actor_of(request), obj.pk, form.spec())
 
     def delete_model(self, request: HttpRequest, obj: PeriodicTask) -> None:
-        with transaction.atomic():
-            actor_of(request).record("schedule.delete", obj.pk, name=obj.name)
-            super().delete_model(request, obj)
+        delete_schedule(actor_of(request), obj.pk)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
         for task in queryset:
@@ -280,12 +275,3 @@ def utc(run: datetime) -> SafeString | str:
         if run.utcoffset() is not None and run.tzname() == "UTC"
         else f"{run.astimezone(UTC):%H:%M:%S} UTC"
     )
-
-
-def _snapshot(task: PeriodicTask) -> dict[str, Any]:
-    """The audited fields as text, so that they fit JSON. Arguments are not copied."""
-    values = {name: getattr(task, name) for name in AUDITED}
-    return {
-        name: value if value is None or isinstance(value, (bool, int, str)) else str(value)
-        for name, value in values.items()
-    }

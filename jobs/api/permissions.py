@@ -16,5 +16,6 @@ class NamedPermission(BasePermission):
         needed = view.required_permission
         if request.method != "GET":
             needed = getattr(view, "required_to_change", needed)
+        needed = getattr(view, "required_by_method", {}).get(request.method, needed)
         self.message = f"{user.get_username()} lacks the permission {needed}."
         return bool(user.has_perm(needed))

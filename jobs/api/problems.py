@@ -14,10 +14,12 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from jobs.ledger.errors import JobRefused
-from jobs.models import Job
+from jobs.models import ApiToken, Job
 from jobs.operators.idempotency import KeyInUse, KeyUsedForAnother
 from jobs.operators.jobs import JobNotChanged
 from jobs.operators.schedules import ScheduleNotFound, ScheduleUnusable
+from jobs.operators.timetables import ScheduleRefused
+from jobs.operators.tokens import TokenRefused
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,9 @@ _MEANINGS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (UnknownTask, 400, "unknown-task", "#/task"),
     (ArgumentsDoNotFit, 400, "arguments-do-not-fit", "#/args"),
     (JobRefused, 400, "job-refused", ""),
+    (TokenRefused, 400, "token-refused", ""),
     (Job.DoesNotExist, 404, "not-found", ""),
+    (ApiToken.DoesNotExist, 404, "not-found", ""),
     (ScheduleNotFound, 404, "not-found", ""),
     (JobNotChanged, 409, "job-not-changed", ""),
     (ScheduleUnusable, 409, "schedule-unusable", ""),
@@ -56,6 +60,8 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response | None:
             errors = [{"pointer": pointer, "detail": detail}] if pointer else None
             headers = {"Retry-After": "1"} if kind is KeyInUse else {}
             return _response(problem(code, word, detail, instance, errors), headers)
+    if isinstance(exc, ScheduleRefused):
+        return _response(_refused(exc, instance), {})
     if isinstance(exc, Http404):
         exc = exceptions.NotFound("There is nothing here.")
     if not isinstance(exc, exceptions.APIException):
@@ -76,6 +82,14 @@ def _of_drf(exc: exceptions.APIException, instance: str) -> Response:
         return _response(problem(400, "invalid-request", first, instance, errors), headers)
     code = exc.default_code.replace("_", "-")
     return _response(problem(exc.status_code, code, str(exc.detail), instance), headers)
+
+
+def _refused(exc: ScheduleRefused, instance: str) -> dict[str, Any]:
+    errors = [
+        {"pointer": f"#/{name[:100].replace('.', '/')}" if name else "#", "detail": text}
+        for name, text in exc.errors.items()
+    ]
+    return problem(400, "invalid-request", _sentence(exc), instance, errors)
 
 
 def _errors(detail: Any, pointer: str) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.lanes import QUEUES
-from jobs.models import Attempt, Job, State, Worker
+from jobs.models import ApiToken, Attempt, Job, State, Worker
 from jobs.models.job import Outcome
 from jobs.registry import UnknownTask, find_task
 from jobs.schedules.next_runs import describe_schedule, next_runs, time_zone_of
@@ -241,18 +241,56 @@ class WorkerSerializer(serializers.ModelSerializer[Worker]):
         return running.get(worker.name, [])
 
 
+class StrictBoolean(serializers.BooleanField):
+    """true or false, and nothing that could pass for them."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("must be true or false")
+        return data
+
+
+class IntervalSerializer(StrictSerializer):
+    every = serializers.IntegerField(help_text="From 1 to 100,000.")
+    period = serializers.CharField(help_text="seconds, minutes, hours or days.")
+
+
+class CrontabSerializer(StrictSerializer):
+    minute = serializers.CharField()
+    hour = serializers.CharField(required=False, help_text="* if left out, as for the parts below.")
+    day_of_month = serializers.CharField(required=False)
+    month_of_year = serializers.CharField(required=False)
+    day_of_week = serializers.CharField(required=False, help_text="0 is Sunday.")
+    timezone = serializers.CharField(required=False, help_text="Such as Europe/Lisbon; the site's if left out.")
+
+
+class ClockedSerializer(StrictSerializer):
+    at = serializers.DateTimeField(help_text="Not in the past.")
+
+
+class SolarSerializer(StrictSerializer):
+    event = serializers.CharField(help_text="Such as sunrise, sunset or solar_noon.")
+    latitude = serializers.FloatField()
+    longitude = serializers.FloatField()
+
+
 class ScheduleSerializer(serializers.ModelSerializer[PeriodicTask]):
     args = serializers.SerializerMethodField()
     kwargs = serializers.SerializerMethodField()
     schedule = serializers.SerializerMethodField(help_text="In words.")
     time_zone = serializers.SerializerMethodField()
     next_run_at = serializers.SerializerMethodField()
+    interval = IntervalSerializer(read_only=True, allow_null=True)
+    crontab = CrontabSerializer(read_only=True, allow_null=True)
+    clocked = serializers.SerializerMethodField()
+    solar = SolarSerializer(read_only=True, allow_null=True)
 
     class Meta:
         model = PeriodicTask
         fields = [
             *("id", "name", "task", "args", "kwargs", "queue", "priority", "enabled", "schedule", "time_zone"),
             *("next_run_at", "last_run_at", "total_run_count", "one_off", "start_time", "expires", "description"),
+            *("expire_seconds", "interval", "crontab", "clocked", "solar"),
         ]
         read_only_fields = fields
 
@@ -263,6 +301,10 @@ class ScheduleSerializer(serializers.ModelSerializer[PeriodicTask]):
     @extend_schema_field(OpenApiTypes.ANY)
     def get_kwargs(self, task: PeriodicTask) -> Any:
         return decode_result(task.kwargs or "{}")
+
+    @extend_schema_field(ClockedSerializer(allow_null=True))
+    def get_clocked(self, task: PeriodicTask) -> Any:
+        return {"at": task.clocked.clocked_time.isoformat()} if task.clocked else None
 
     def get_schedule(self, task: PeriodicTask) -> str:
         return describe_schedule(task)
@@ -276,13 +318,50 @@ class ScheduleSerializer(serializers.ModelSerializer[PeriodicTask]):
         return runs[0].isoformat() if runs else None
 
 
-class ScheduleChangeSerializer(StrictSerializer):
-    enabled = serializers.BooleanField()
+class ScheduleSpecSerializer(StrictSerializer):
+    """A schedule with one timetable: interval, crontab, clocked or solar. What the values may be, the service tells."""
 
-    def validate_enabled(self, value: bool) -> bool:
-        if not isinstance(self.initial_data.get("enabled"), bool):
-            raise serializers.ValidationError("must be true or false")
-        return value
+    name = serializers.CharField(help_text="Unique; the origin of its jobs.")
+    task = serializers.CharField(help_text="A registered task; see /api/v1/tasks/.")
+    args = JsonList(required=False)
+    kwargs = JsonObject(required=False)
+    queue = serializers.CharField(required=False, allow_null=True, help_text="The task's own queue if null.")
+    priority = serializers.IntegerField(required=False, allow_null=True, help_text="0 to 9; 9 is taken first.")
+    enabled = StrictBoolean(required=False)
+    one_off = StrictBoolean(required=False, help_text="Whether it runs a single time.")
+    start_time = serializers.DateTimeField(required=False, allow_null=True, help_text="Not before this time.")
+    expires = serializers.DateTimeField(required=False, allow_null=True, help_text="Not after this time.")
+    expire_seconds = serializers.IntegerField(required=False, allow_null=True, help_text="How long its jobs may wait.")
+    description = serializers.CharField(required=False, allow_blank=True)
+    interval = IntervalSerializer(required=False, allow_null=True)
+    crontab = CrontabSerializer(required=False, allow_null=True)
+    clocked = ClockedSerializer(required=False, allow_null=True)
+    solar = SolarSerializer(required=False, allow_null=True)
+
+
+class TokenSerializer(serializers.ModelSerializer[ApiToken]):
+    """A token without its text, which is not kept."""
+
+    user = serializers.CharField(source="user.username")
+
+    class Meta:
+        model = ApiToken
+        fields = [*("id", "name", "prefix", "user", "created_at", "expires_at", "last_used_at", "revoked_at")]
+        read_only_fields = fields
+
+
+class NewTokenSerializer(TokenSerializer):
+    token = serializers.CharField(help_text="Shown this once.")
+
+    class Meta(TokenSerializer.Meta):
+        fields = [*TokenSerializer.Meta.fields, "token"]
+        read_only_fields = fields
+
+
+class TokenSpecSerializer(StrictSerializer):
+    name = serializers.CharField(max_length=100, help_text="What it is for.")
+    user = serializers.CharField(required=False, help_text="Your own if left out; another's for superusers alone.")
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Until it is revoked if null.")
 
 
 class RunSerializer(serializers.Serializer[datetime]):

@@ -1,7 +1,7 @@
 """/api/v1/tasks/, /api/v1/queues/, /api/v1/workers/ and /api/v1/schedules/"""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 from django_celery_beat.models import PeriodicTask
 from drf_spectacular.types import OpenApiTypes
@@ -10,6 +10,7 @@ from rest_framework import serializers as fields
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.reverse import reverse
 
 from jobs.api import serializers
 from jobs.api.job_views import enqueued
@@ -17,7 +18,7 @@ from jobs.api.pagination import ByName
 from jobs.api.views import ApiView, whole_list
 from jobs.ledger.errors import JobRefused
 from jobs.models import Worker
-from jobs.operators import queues, schedules
+from jobs.operators import queues, schedule_edits, schedules
 from jobs.registry import ArgumentsDoNotFit, UnknownTask, registered_tasks
 from jobs.schedules.next_runs import MAX_COUNT, next_runs
 
@@ -74,20 +75,29 @@ class SchedulesView(ApiView):
     queryset = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
     pagination_class = ByName
     required_permission = "django_celery_beat.view_periodictask"
-    serializer_class = serializers.ScheduleSerializer
+    required_to_change = "django_celery_beat.add_periodictask"
+    serializer_class = serializers.ScheduleSpecSerializer
 
     @extend_schema(operation_id="schedules_list", responses=serializers.ScheduleSerializer(many=True))
     def get(self, request: Request) -> Response:
         """Schedules by name."""
         page = self.paginate_queryset(self.get_queryset())
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.get_paginated_response(serializers.ScheduleSerializer(page, many=True).data)
+
+    @extend_schema(operation_id="schedules_create", responses={201: serializers.ScheduleSerializer})
+    def post(self, request: Request) -> Response:
+        """Make a schedule."""
+        made = schedule_edits.create_schedule(self.actor, self.body(request))
+        headers = {"Location": reverse("schedule", args=[made.pk], request=request)}
+        return Response(serializers.ScheduleSerializer(made).data, status=201, headers=headers)
 
 
 class ScheduleView(ApiView):
     pagination_class = None
     required_permission = "django_celery_beat.view_periodictask"
     required_to_change = "django_celery_beat.change_periodictask"
-    serializer_class = serializers.ScheduleChangeSerializer
+    required_by_method: ClassVar[dict[str, str]] = {"DELETE": "django_celery_beat.delete_periodictask"}
+    serializer_class = serializers.ScheduleSpecSerializer
 
     @extend_schema(operation_id="schedules_show", parameters=[_ID], responses=serializers.ScheduleSerializer)
     def get(self, request: Request, schedule_id: str) -> Response:
@@ -96,10 +106,16 @@ class ScheduleView(ApiView):
 
     @extend_schema(operation_id="schedules_change", parameters=[_ID], responses=serializers.ScheduleSerializer)
     def patch(self, request: Request, schedule_id: str) -> Response:
-        """Switch a schedule on or off."""
-        enabled = self.body(request)["enabled"]
-        changed = schedules.set_enabled(self.actor, schedule_id, enabled)
+        """Change the fields that are named; a new timetable takes the place of the one before."""
+        changes = self.body(request, partial=True)
+        changed = schedule_edits.edit_schedule(self.actor, schedule_id, changes)
         return Response(serializers.ScheduleSerializer(changed).data)
+
+    @extend_schema(operation_id="schedules_delete", parameters=[_ID], responses={204: None})
+    def delete(self, request: Request, schedule_id: str) -> Response:
+        """Delete a schedule; its jobs stay."""
+        schedule_edits.delete_schedule(self.actor, schedule_id)
+        return Response(status=204)
 
 
 class ScheduleRunView(ApiView):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from jobs.api import job_views, schema, system_views
+from jobs.api import job_views, schema, system_views, token_views
 
 # An id may hold any character, a slash too; so the paths that go on after it come first.
 urlpatterns = [
@@ -20,6 +20,8 @@ urlpatterns = [
         name="schedule-upcoming",
     ),
     path("schedules/<path:schedule_id>/", system_views.ScheduleView.as_view(), name="schedule"),
+    path("tokens/", token_views.TokensView.as_view(), name="tokens"),
+    path("tokens/<int:token_id>/", token_views.TokenView.as_view(), name="token"),
     path("schema/", schema.SchemaView.as_view(), name="schema"),
     path("docs/", schema.DocsView.as_view(), name="docs"),
 ]

@@ -50,9 +50,12 @@ class ApiView(GenericAPIView[Any]):
     def actor(self) -> Actor:
         return Actor.of_user(self.request.user, via="api")
 
-    def body(self, request: Request) -> dict[str, Any]:
-        """The request's body, checked by the view's serializer. Raises ValidationError."""
-        serializer = self.get_serializer(data=request.data)
+    def body(self, request: Request, *, partial: bool = False) -> dict[str, Any]:
+        """The request's body, checked by the view's serializer; `partial`: no field need be there.
+
+        Raises ValidationError.
+        """
+        serializer = self.get_serializer(data=request.data, partial=partial)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 

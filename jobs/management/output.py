@@ -13,19 +13,25 @@ from django.core.exceptions import PermissionDenied
 from django.core.management.base import BaseCommand, CommandError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from jobs import strict_json
 from jobs.ledger.errors import JobRefused
-from jobs.models import Job
+from jobs.models import ApiToken, Job
 from jobs.operators.jobs import JobNotChanged
 from jobs.operators.schedules import ScheduleNotFound, ScheduleUnusable
+from jobs.operators.timetables import ScheduleRefused
 from jobs.operators.tokens import TokenRefused
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
 
-WRONG_USE = (UnknownTask, ArgumentsDoNotFit, JobRefused, ScheduleNotFound, TokenRefused, Job.DoesNotExist)
+WRONG_USE = (
+    *(UnknownTask, ArgumentsDoNotFit, JobRefused, ScheduleNotFound, ScheduleRefused, TokenRefused),
+    *(Job.DoesNotExist, ApiToken.DoesNotExist),
+)
 FAILED = (JobNotChanged, ScheduleUnusable, PermissionDenied)
 
 
@@ -108,6 +114,19 @@ def json_option(name: str, text: str | None, kind: type) -> Any:
         wanted = "a list, such as '[1, \"a\"]'" if kind is list else "an object, such as '{\"id\": 1}'"
         raise CommandError(f"{name} {text[:80]!r} must be {wanted}", returncode=2)
     return value
+
+
+def time_option(name: str, text: str | None) -> datetime | None:
+    """Read a time, in the site's zone if it names none. Raises CommandError."""
+    if text is None:
+        return None
+    try:
+        when = parse_datetime(text)
+    except ValueError:
+        when = None
+    if when is None:
+        raise CommandError(f"{name} {text[:80]!r} is not an ISO 8601 time, such as 2027-01-31T08:00Z", returncode=2)
+    return when if when.tzinfo else timezone.make_aware(when)
 
 
 def add_verbs(

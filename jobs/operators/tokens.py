@@ -5,14 +5,16 @@ import re
 import secrets
 from datetime import datetime
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from jobs.models import ApiToken
 from jobs.operators.actors import Actor
+from jobs.operators.search import is_storable
 
 MARK = "swy_"
 PREFIX_LENGTH = 12
@@ -21,6 +23,29 @@ _TOKEN = re.compile(r"swy_[A-Za-z0-9_-]{43}", re.ASCII)
 
 class TokenRefused(ValueError):
     """No such token can be made; the message says what to change."""
+
+
+def find_tokens(actor: Actor) -> QuerySet[ApiToken]:
+    """The tokens that the actor may see: their own, or all for a superuser or a command; the newest first.
+
+    Raises PermissionDenied (jobs.view_apitoken).
+    """
+    actor.require("jobs.view_apitoken")
+    tokens = ApiToken.objects.select_related("user").order_by("-pk")
+    return tokens if actor.user is None or actor.user.is_superuser else tokens.filter(user=actor.user)
+
+
+def find_owner(actor: Actor, username: str | None) -> User:
+    """Whom a new token is for: the actor; for a superuser, anybody. Raises PermissionDenied or TokenRefused."""
+    if actor.user is not None and username in (None, actor.user.get_username()):
+        return actor.user
+    if actor.user is not None and not actor.user.is_superuser:
+        raise PermissionDenied(f"{actor.name} may manage only tokens of their own; a superuser may manage all")
+    name = username or ""
+    owner = get_user_model().objects.filter(username=name).first() if is_storable(name) else None
+    if owner is None:
+        raise TokenRefused(f"no user {name[:150]!r}; make one in the admin or with: manage.py createsuperuser")
+    return owner
 
 
 def create_token(actor: Actor, user: User, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
@@ -55,7 +80,9 @@ def revoke_token(actor: Actor, token_id: int) -> ApiToken:
     """
     actor.require("jobs.change_apitoken")
     with transaction.atomic():
-        token = ApiToken.objects.select_for_update(of=("self",)).select_related("user").get(pk=token_id)
+        token = ApiToken.objects.select_for_update(of=("self",)).select_related("user").filter(pk=token_id).first()
+        if token is None:
+            raise ApiToken.DoesNotExist(f"no token {token_id}")
         _require_self_or_superuser(actor, token.user)
         if token.revoked_at is None:
             token.revoked_at = timezone.now()

@@ -6,14 +6,12 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.http import QueryDict
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from jobs import strict_json
 from jobs.api.filters import JobFilter
 from jobs.api.serializers import EnqueuedSerializer, JobDetailSerializer, JobSerializer
 from jobs.lanes import QUEUES
-from jobs.management.output import OperatorCommand, add_verbs, cell, json_option, plain
+from jobs.management.output import OperatorCommand, add_verbs, cell, json_option, plain, time_option
 from jobs.models import Job, State
 from jobs.models.job import FINISHED
 from jobs.operators import jobs as operators
@@ -99,7 +97,7 @@ class Command(OperatorCommand):
             kwargs,
             queue=options["queue"],
             priority=options["priority"],
-            run_at=_time(options["run_at"]),
+            run_at=time_option("--run-at", options["run_at"]),
             unique_key=options["unique_key"],
         )
         if found.folded:
@@ -214,15 +212,3 @@ def _pairs(pairs: list[str]) -> dict[str, Any]:
         except strict_json.NotJson:
             found[key] = text
     return found
-
-
-def _time(text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        when = parse_datetime(text)
-    except ValueError:
-        when = None
-    if when is None:
-        raise CommandError(f"--run-at {text[:80]!r} is not an ISO 8601 time, such as 2027-01-31T08:00Z", returncode=2)
-    return when if when.tzinfo else timezone.make_aware(when)

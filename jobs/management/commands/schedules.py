@@ -1,15 +1,18 @@
 """`manage.py schedules`: what runs by the clock."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from typing import Any
 
+from django.core.management.base import CommandError
 from django_celery_beat.models import PeriodicTask
 
 from jobs.api.serializers import EnqueuedSerializer, ScheduleSerializer
-from jobs.management.output import OperatorCommand, add_verbs
-from jobs.operators import schedules
+from jobs.management.output import OperatorCommand, add_verbs, json_option, time_option
+from jobs.operators import schedule_edits, schedules
 from jobs.operators.actors import command_actor
+from jobs.operators.timetables import parse_cron, parse_every
 
+CLEARABLE = ("queue", "priority", "start_time", "expires", "expire_seconds")
 COLUMNS = {
     "id": "ID",
     "name": "NAME",
@@ -22,13 +25,16 @@ COLUMNS = {
 
 
 class Command(OperatorCommand):
-    help = "List schedules, switch them on and off, and run them at once."
+    help = "List, add, edit and delete schedules, switch them on and off, and run them at once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_verbs(
             parser,
             [
                 ("list", "list the schedules by name", None),
+                ("add", "make a schedule", _add_spec),
+                ("edit", "change what is named of a schedule", _add_edit),
+                ("delete", "delete a schedule; its jobs stay", _add_schedule),
                 ("enable", "switch a schedule on, counting from now", _add_schedule),
                 ("disable", "switch a schedule off", _add_schedule),
                 ("run", "enqueue a schedule's job at once and print its id", _add_schedule),
@@ -43,10 +49,23 @@ class Command(OperatorCommand):
                 self.print_json(rows)
             else:
                 self.print_table(COLUMNS, rows)
+        elif verb == "add":
+            self._tell("added", schedule_edits.create_schedule(command_actor(), _spec(options)), as_json)
+        elif verb == "edit":
+            changes = {**_spec(options), **dict.fromkeys(options["clear"] or ())}
+            changed = schedule_edits.edit_schedule(command_actor(), options["schedule"], changes)
+            self._tell("changed", changed, as_json)
+        elif verb == "delete":
+            self._tell("deleted", schedule_edits.delete_schedule(command_actor(), options["schedule"]), as_json)
         elif verb == "run":
             self._run(options["schedule"], as_json)
         else:
             self._switch(options["schedule"], verb == "enable", as_json)
+
+    def _tell(self, done: str, schedule: PeriodicTask, as_json: bool) -> None:
+        if as_json:
+            self.print_json(ScheduleSerializer(schedule).data)
+        self.say(f"{schedule.name} is {done}")
 
     def _switch(self, schedule: str, enabled: bool, as_json: bool) -> None:
         changed = schedules.set_enabled(command_actor(), schedule, enabled)
@@ -66,3 +85,50 @@ class Command(OperatorCommand):
 
 def _add_schedule(parser: ArgumentParser) -> None:
     parser.add_argument("schedule", metavar="NAME-OR-ID")
+
+
+def _add_edit(parser: ArgumentParser) -> None:
+    _add_schedule(parser)
+    _add_spec(parser)
+    parser.add_argument("--clear", action="append", choices=CLEARABLE, help="empty this again (may be repeated)")
+
+
+def _add_spec(parser: ArgumentParser) -> None:
+    parser.add_argument("--name", help="unique; the origin of its jobs")
+    parser.add_argument("--task", help="a registered task")
+    parser.add_argument("--args", dest="job_args", metavar="JSON", help="positional arguments, a list")
+    parser.add_argument("--kwargs", metavar="JSON", help="named arguments, an object")
+    parser.add_argument("--every", metavar="TEXT", help="an interval, such as '15 minutes'")
+    parser.add_argument("--cron", metavar="TEXT", help="five parts, such as '30 3 * * *'")
+    parser.add_argument("--timezone", metavar="ZONE", help="of --cron, such as Europe/Lisbon (default: the site's)")
+    parser.add_argument("--at", metavar="TIME", help="once, at this time (ISO 8601)")
+    parser.add_argument("--solar", nargs=3, metavar=("EVENT", "LATITUDE", "LONGITUDE"), help="such as sunset 38.7 -9.1")
+    parser.add_argument("--queue", help="default: the task's own")
+    parser.add_argument("--priority", type=int, help="0 to 9; 9 is taken first")
+    parser.add_argument("--start-time", metavar="TIME", help="not before this time")
+    parser.add_argument("--expires", metavar="TIME", help="not after this time")
+    parser.add_argument("--expire-seconds", type=int, help="how long its jobs may wait")
+    parser.add_argument("--one-off", action=BooleanOptionalAction, default=None, help="run a single time")
+    parser.add_argument("--enabled", action=BooleanOptionalAction, default=None, help="switched on")
+    parser.add_argument("--description")
+
+
+def _spec(options: dict[str, Any]) -> dict[str, Any]:
+    """What the services take, from the options that were given."""
+    if options["timezone"] is not None and options["cron"] is None:
+        raise CommandError("--timezone goes with --cron; give both", returncode=2)
+    plain = ("name", "task", "queue", "priority", "expire_seconds", "one_off", "enabled", "description")
+    spec = {name: options[name] for name in plain}
+    spec["args"] = json_option("--args", options["job_args"], list)
+    spec["kwargs"] = json_option("--kwargs", options["kwargs"], dict)
+    spec["start_time"] = time_option("--start-time", options["start_time"])
+    spec["expires"] = time_option("--expires", options["expires"])
+    if options["every"] is not None:
+        spec["interval"] = parse_every(options["every"])
+    if options["cron"] is not None:
+        spec["crontab"] = parse_cron(options["cron"], options["timezone"])
+    if options["at"] is not None:
+        spec["clocked"] = {"at": time_option("--at", options["at"])}
+    if options["solar"] is not None:
+        spec["solar"] = dict(zip(("event", "latitude", "longitude"), options["solar"], strict=True))
+    return {name: value for name, value in spec.items() if value is not None}
