@@ -24,6 +24,7 @@ from jobs.admin.job_actions import JsonText
 from jobs.lanes import QUEUES
 from jobs.ledger.errors import JobRefused
 from jobs.operators.jobs import enqueue_job
+from jobs.operators.timetables import EARLIEST_YEAR, LATEST_YEAR
 from jobs.registry import ArgumentsDoNotFit, TaskInfo, UnknownTask, describe, find_task, registered_tasks
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 PREFIX = "parameter_"
 OPTIONS = ("queue", "priority", "run_at", "unique_key")
-EARLIEST_YEAR, LATEST_YEAR = 1970, 9000
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
