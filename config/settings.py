@@ -266,8 +266,9 @@ LOG_LEVEL = read.one_of("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"brief": {"()": "jobs.log.RefusalsInOneLine"}},
     "formatters": {"line": {"format": "{levelname:<7} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["brief"]}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {
         "celery.app.trace": {"level": "WARNING"},  # the ledger tells what ran; a line a job drowns the rest

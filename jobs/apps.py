@@ -3,7 +3,7 @@ from django.apps import AppConfig
 
 class JobsConfig(AppConfig):
     name = "jobs"
-    verbose_name = "Jobs"
+    verbose_name = "Work"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

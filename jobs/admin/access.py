@@ -28,6 +28,16 @@ class UserAdmin(AuditedAdmin, StockUserAdmin, ModelAdmin):  # type: ignore[misc,
     list_display = ("username", "email", "is_staff", "is_superuser", "is_active", "last_login")
     list_filter_submit = True
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only a superuser edits a superuser: its password would otherwise be open to anyone who may edit users."""
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        own = super().get_readonly_fields(request, obj)
+        return own if request.user.is_superuser else (*own, "is_superuser", "user_permissions", "groups")
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return lookup.removesuffix("__exact") in self.list_filter
 

@@ -7,8 +7,9 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin as StockModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -64,6 +65,20 @@ class BaseAdmin(ModelAdmin):
         # Django would take any field of the model from the URL, also one without an index.
         offered = {getattr(choice, "parameter_name", None) for choice in self.list_filter}
         return lookup in offered | {getattr(choice, "until_name", None) for choice in self.list_filter}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Refuse ticked rows that cannot be rows: Django would hand their ids to Postgres as they came."""
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            if not self._is_key(key):
+                return self.to_list(request, f"{key[:60]!r} is not the id of a row here; tick rows of the list.")
+        return super().changelist_view(request, extra_context)
+
+    def _is_key(self, key: str) -> bool:
+        try:
+            self.opts.pk.to_python(key)
+        except ValidationError:
+            return False
+        return is_storable(key)
 
     def page(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
         """A page of our own inside the admin's frame."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from jobs import strict_json
@@ -98,12 +99,15 @@ def single_page(model_admin: "BaseAdmin", request: HttpRequest, object_id: str, 
             ids=[],
             back=show.job_url(job.pk),
         )
-    options = {"reason": request.POST.get("reason", "").replace("\x00", "")[:500]} if action.takes_reason else {}
+    options = {"reason": request.POST.get("reason", "")} if action.takes_reason else {}
     tally = each(action.service, actor_of(request), [job.pk], **options)
     messages.add_message(
         request, messages.SUCCESS if tally.changed else messages.WARNING, f"{tally.sentence(action.done)}."
     )
-    return HttpResponseRedirect(show.job_url(job.pk))
+    # Who may act on a job need not be allowed to see it.
+    return HttpResponseRedirect(
+        show.job_url(job.pk) if model_admin.has_view_permission(request) else reverse("admin:index")
+    )
 
 
 class JsonText(forms.CharField):

@@ -1,5 +1,6 @@
 """What an operator can do to jobs. The admin, the API and the commands all come here."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +22,9 @@ from jobs.registry import check_arguments, find_task, policy_of
 
 PAST_GRACE = timedelta(minutes=1)
 MAX_AHEAD = timedelta(days=3660)
+MAX_REASON = 1000
+#: Arguments that an edit replaces are kept in the audit log up to this size.
+MAX_KEPT_ARGUMENTS = 10_000
 
 
 class JobNotChanged(Exception):
@@ -131,10 +135,20 @@ def retry_job(actor: Actor, job_id: str, args: list[Any] | None = None, kwargs: 
             check_arguments(find_task(job.task), args, kwargs)
             key = key_for(job.task, args, kwargs) or key
         _retry_row(job, args, kwargs, key)
-        actor.record("job.retry", job.pk, was=job.state, attempts=job.attempt, arguments_edited=edited)
+        actor.record("job.retry", job.pk, was=job.state, attempts=job.attempt, **_replaced_arguments(job, edited))
         transaction.on_commit(lambda: publish_soon([job_id]), robust=True)
     job.refresh_from_db()
     return job
+
+
+def _replaced_arguments(job: Job, edited: bool) -> dict[str, Any]:
+    """What the audit log keeps of arguments that are about to be replaced: earlier attempts ran with them."""
+    if not edited:
+        return {"arguments_edited": False}
+    replaced = {"args": job.args, "kwargs": job.kwargs}
+    if len(json.dumps(replaced)) > MAX_KEPT_ARGUMENTS:
+        return {"arguments_edited": True, "replaced": "too large to keep"}
+    return {"arguments_edited": True, "replaced": replaced}
 
 
 def _retry_row(job: Job, args: list[Any] | None, kwargs: dict[str, Any] | None, key: str | None) -> None:
@@ -167,11 +181,12 @@ def cancel_job(actor: Actor, job_id: str) -> Job:
 
 
 def discard_job(actor: Actor, job_id: str, reason: str = "") -> Job:
-    """scheduled, queued, failed → discarded: nobody wants it any more.
+    """scheduled, queued, failed → discarded: nobody wants it any more. A reason is cut to 1,000 characters.
 
     Raises PermissionDenied (jobs.discard_job), Job.DoesNotExist, or JobNotChanged for any other state.
     """
     actor.require("jobs.discard_job")
+    reason = reason.replace("\x00", "\ufffd").encode("utf-8", "replace").decode().strip()[:MAX_REASON]
     with transaction.atomic(), connection.cursor() as cursor:
         job = Job.objects.select_for_update().get(pk=job_id)
         if not states.discard(cursor, job_id, reason or f"discarded by {actor.name}"):

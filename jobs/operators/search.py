@@ -12,8 +12,10 @@ from jobs.registry import registered_tasks
 
 #: No index serves a search in arguments, so it looks at no more rows than this.
 NEWEST = 100_000
-#: And no more ids than this are looked at for one prefix.
+#: And no more ids than this are looked at for one prefix, which has so many characters: a shorter one is rather an
+#: argument, and would hit ids by chance.
 MOST_IDS = 1_000
+LEAST_PREFIX = 8
 MAX_TEXT = 500
 
 
@@ -32,10 +34,11 @@ def is_storable(text: str) -> bool:
 
 
 def search_jobs(queryset: QuerySet[Job], text: str) -> QuerySet[Job]:
-    """Jobs whose id begins with the text, else those of a task, else those with such an argument.
+    """Jobs of that id, or whose id begins with the text (8 characters or more), else those of a task, else those with
+    such an argument.
 
     A task is told by the beginning of its name or of a part of it (`clean` finds `jobs.clean_up`). `key:value` looks
-    at that named argument alone. Arguments are searched in the newest 100,000 jobs only, for the whole value: a
+    at that argument alone, passed by name or by position. Arguments are searched in the newest 100,000 jobs only, for the whole value: a
     number, a word, or JSON.
     """
     text = text.strip()[:MAX_TEXT]
@@ -43,7 +46,8 @@ def search_jobs(queryset: QuerySet[Job], text: str) -> QuerySet[Job]:
         return queryset
     if not is_storable(text):
         return queryset.none()
-    ids = list(Job.objects.filter(pk__startswith=text).order_by("pk").values_list("pk", flat=True)[:MOST_IDS])
+    wanted_ids = Q(pk__startswith=text) if len(text) >= LEAST_PREFIX else Q(pk=text)
+    ids = list(Job.objects.filter(wanted_ids).order_by("pk").values_list("pk", flat=True)[:MOST_IDS])
     if ids:
         return queryset.filter(pk__in=ids)
     tasks = [task.name for task in registered_tasks() if f".{task.name}".find(f".{text}") >= 0]
@@ -51,8 +55,17 @@ def search_jobs(queryset: QuerySet[Job], text: str) -> QuerySet[Job]:
         return queryset.filter(task__in=[*tasks, text])
     key, colon, value = text.partition(":")
     if colon and key.isidentifier() and value.strip():
-        return newest(queryset).filter(_any(Q(kwargs__contains={key: wanted}) for wanted in _values(value.strip())))
+        return newest(queryset).filter(_any(_has_named(key, wanted) for wanted in _values(value.strip())))
     return newest(queryset).filter(_any(_has_argument(wanted) for wanted in _values(text)))
+
+
+def _has_named(key: str, wanted: Any) -> Q:
+    condition = Q(kwargs__contains={key: wanted})
+    for task in registered_tasks():
+        names = [parameter["name"] for parameter in task.parameters]
+        if key in names:
+            condition |= Q(task=task.name, **{f"args__{names.index(key)}": wanted})
+    return condition
 
 
 def newest(queryset: QuerySet[Job]) -> QuerySet[Job]:

@@ -2,7 +2,9 @@
 
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.urls import reverse
 
 from jobs.models import AuditEntry, Job, State
 from jobs.tests.admin_helpers import LIST, client_with, job_page_url, said, user_with
@@ -296,3 +298,42 @@ def test_an_unknown_task_is_told(sender, task):
     assert "There is no task" in response.content.decode()
     assert "<script>'" not in response.content.decode()
     assert sender.post(ENQUEUE, {"task": task}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "page", ["jobs_job", "django_celery_beat_periodictask", "auth_user", "auth_group", "reviews_repository"]
+)
+@pytest.mark.parametrize("key", ["abc", "\x00", "\ud800", "99999999999999999999999"])
+@pytest.mark.parametrize("action", ["delete_selected", "enable_selected", "discard_selected"])
+def test_ticked_rows_that_cannot_be_are_refused_in_words(admin_client, page, key, action):
+    answer = admin_client.post(
+        reverse(f"admin:{page}_changelist"), {"action": action, "_selected_action": key.encode("utf-8", "ignore")}
+    )
+
+    assert answer.status_code in (200, 302, 400)
+
+
+def test_a_bulk_reason_is_cleaned_and_cut_like_any_other(admin_client):
+    job = make_job(State.FAILED)
+
+    admin_client.post(
+        reverse("admin:jobs_job_changelist"),
+        {"action": "discard_selected", "_selected_action": job.pk, "confirmed": "1", "reason": "a\x00b" + "c" * 5000},
+    )
+
+    job.refresh_from_db()
+    assert job.state == State.DISCARDED
+    assert job.reason.startswith("a\ufffdb")
+    assert len(job.reason) == 1000
+
+
+def test_only_a_superuser_edits_a_superuser(client):
+    boss = User.objects.create_superuser("boss")
+    keeper = User.objects.create_user("keeper", is_staff=True)
+    keeper.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user"]))
+    client.force_login(keeper)
+
+    password = {"password1": "new-Secret-123", "password2": "new-Secret-123", "usable_password": "true"}
+    assert client.post(reverse("admin:auth_user_password_change", args=[boss.pk]), password).status_code == 403
+    page = client.get(reverse("admin:auth_user_change", args=[keeper.pk]))
+    assert b'name="is_superuser"' not in page.content

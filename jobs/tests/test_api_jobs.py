@@ -345,6 +345,7 @@ def test_jobs_are_filtered(api: Client) -> None:
     assert ids("search=echo") == {"old", "slow"}
     assert ids("search=zebra") == {"failed"}
     assert ids("search=1") == {"old", "slow"}
+    assert ids("search=value:1") == {"old", "slow"}
     assert ids("search=nowhere") == set()
 
 

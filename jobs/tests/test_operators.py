@@ -69,6 +69,7 @@ def test_edited_arguments_need_a_permission_and_must_fit():
         retry_job(command_actor(), job.pk, args=[1, 2, 3])
 
     assert retry_job(command_actor(), job.pk, args=[2]).args == [2]
+    assert AuditEntry.objects.get().detail["replaced"] == {"args": [1], "kwargs": {}}
 
 
 def test_edited_arguments_are_kept_as_the_door_keeps_them():
