@@ -35,6 +35,10 @@ class GitHubError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class GitHubRefused(GitHubError):
+    """Asked again, GitHub would answer the same until somebody changes something: a token, a name, a permission."""
+
+
 @dataclass(frozen=True)
 class PullRequest:
     number: int
@@ -197,7 +201,7 @@ class GitHubClient:
 
 def _repo(full_name: str, rest: str) -> str:
     if not _FULL_NAME.fullmatch(full_name) or {".", ".."} & set(full_name.split("/")):
-        raise GitHubError(f"{full_name!r} is not a repository's name; owner/name was expected")
+        raise GitHubRefused(f"{full_name!r} is not a repository's name; owner/name was expected")
     return f"/repos/{full_name}/{rest}"
 
 
@@ -219,6 +223,7 @@ _ADVICE = {
     403: "not allowed; the token needs read access to contents and write access to pull requests",
     404: "not found, or the token may not see it",
 }
+_LASTING = (401, 403, 404, 410, 451)
 
 
 def _explained(what: str, exc: GithubException) -> GitHubError:
@@ -231,7 +236,8 @@ def _explained(what: str, exc: GithubException) -> GitHubError:
     wait = _wait_seconds(exc.status, headers, said)
     advice = "" if wait is not None else _ADVICE.get(exc.status, "")
     text = ": ".join(part for part in (what, f"GitHub answered {exc.status}", said, advice) if part)
-    return GitHubError(text, exc.status, wait)
+    lasting = wait is None and exc.status in _LASTING
+    return (GitHubRefused if lasting else GitHubError)(text, exc.status, wait)
 
 
 def _wait_seconds(status: int, headers: dict[str, str], said: str) -> float | None:
@@ -241,10 +247,11 @@ def _wait_seconds(status: int, headers: dict[str, str], said: str) -> float | No
     after = headers.get("retry-after", "")
     if after.isdigit():
         return min(float(after), MAX_WAIT_SECONDS)
-    limited = status == 429 or (status == 403 and "rate limit" in said.lower())
+    used_up = headers.get("x-ratelimit-remaining") == "0"
+    limited = status == 429 or (status == 403 and (used_up or "rate limit" in said.lower()))
     if not limited:
         return None
-    if headers.get("x-ratelimit-remaining") == "0" and headers.get("x-ratelimit-reset", "").isdigit():
+    if used_up and headers.get("x-ratelimit-reset", "").isdigit():
         from time import time
 
         left = float(headers["x-ratelimit-reset"]) - time()

@@ -1,7 +1,9 @@
 from typing import Any
 
+from celery.exceptions import Reject
+
 from jobs import job
-from reviews.clients import GitHubError
+from reviews.clients import GitHubError, GitHubRefused
 from reviews.services import reviewing
 
 MAX_ATTEMPTS = 4
@@ -19,6 +21,9 @@ def run_pr_review(self: Any, review_id: int) -> dict[str, Any]:
     """Review a pull request at one head and post the review to GitHub."""
     try:
         return reviewing.run(review_id, last_attempt=self.request.retries + 1 >= MAX_ATTEMPTS)
+    except GitHubRefused as exc:
+        # A rejected job fails at once, whatever attempts it has left.
+        raise Reject(str(exc)) from exc
     except GitHubError as exc:
         if exc.retry_after_seconds is None:
             raise

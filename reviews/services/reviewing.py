@@ -13,7 +13,7 @@ from jobs import job
 from jobs.ledger.errors import JobCancelled
 from reviews import models
 from reviews.changes import Change
-from reviews.clients import GitHubClient, GitHubError, PullRequest
+from reviews.clients import GitHubClient, GitHubRefused, PullRequest
 from reviews.github_source import pull_request_change
 from reviews.models import PullRequestReview, ReviewStatus
 from reviews.providers import provider_named
@@ -35,7 +35,8 @@ class _Superseded(Exception):
 def run(review_id: int, *, last_attempt: bool) -> dict[str, Any]:
     """Review and post; a summary for the job's result.
 
-    last_attempt: whether an error is the end of it. Raises ReviewMissing, GitHubError, ProviderFailed.
+    last_attempt: whether an error is the end of it; GitHubRefused always is. Raises ReviewMissing, GitHubError,
+    ProviderFailed.
     """
     review = PullRequestReview.objects.select_related("repository").filter(pk=review_id).first()
     if review is None:
@@ -53,7 +54,7 @@ def run(review_id: int, *, last_attempt: bool) -> dict[str, Any]:
         raise
     except Exception as exc:
         error = clean_text(f"{type(exc).__name__}: {exc}")[:2000]
-        if last_attempt:
+        if last_attempt or isinstance(exc, GitHubRefused):
             _end(review, ReviewStatus.FAILED, error=error)
         else:
             PullRequestReview.objects.filter(pk=review.pk).update(status=ReviewStatus.PENDING, error=error)
@@ -88,7 +89,7 @@ def _run(review: PullRequestReview) -> dict[str, Any]:
 def _client() -> GitHubClient:
     token = settings.GITHUB["TOKEN"]
     if not token:
-        raise GitHubError("no token for GitHub is set; set GITHUB_TOKEN, then retry the job")
+        raise GitHubRefused("no token for GitHub is set; set GITHUB_TOKEN, then retry the job")
     return GitHubClient(settings.GITHUB["API_URL"], token)
 
 

@@ -97,18 +97,32 @@ def test_a_wait_that_github_asks_for_is_kept(client: Client, standin: Standin) -
     assert len(standin.posted(7)) == 1
 
 
+@pytest.mark.parametrize(("status", "advice"), [(404, "may not see it"), (401, "set GITHUB_TOKEN"), (403, "the token")])
+def test_what_github_refuses_for_good_is_asked_once(client: Client, standin: Standin, status: int, advice: str) -> None:
+    standin.faults.append(Fault("GET", status, message="Not for you"))
+    deliver(client, delivery_of(standin))
+
+    job = until(lambda: Job.objects.filter(task="run_pr_review", attempts__isnull=False).first())
+
+    assert (job.state, job.attempt, len(standin.requests)) == (State.FAILED, 1, 1)
+    assert f"GitHub answered {status}" in job.error
+    assert advice in job.error
+    review = PullRequestReview.objects.get()
+    assert (review.status, advice in review.error) == (ReviewStatus.FAILED, True)
+
+
 def test_a_review_that_failed_for_good_can_be_retried_by_an_operator(client: Client, standin: Standin) -> None:
     from jobs.operators.actors import command_actor
     from jobs.operators.jobs import retry_job
 
-    standin.faults.append(Fault("GET", 404, message="Not Found", times=4))
+    standin.faults.append(Fault("GET", 503, message="Unavailable", times=4))
     deliver(client, delivery_of(standin))
     for attempt in range(1, 4):
         until(Job.objects.filter(state=State.SCHEDULED, attempt=attempt).all().exists)
         Job.objects.update(run_at=Now())
     job = until(in_state(State.FAILED))
     review = PullRequestReview.objects.get()
-    assert (review.status, "may not see it" in review.error) == (ReviewStatus.FAILED, True)
+    assert (review.status, "answered 503" in review.error) == (ReviewStatus.FAILED, True)
 
     retry_job(command_actor(), job.pk)
 

@@ -197,6 +197,7 @@ def test_comments_that_github_does_not_take_are_told_in_the_text(
         (Fault("GET", 429, {"Retry-After": "7"}), "GitHub answered 429", 7),
         (Fault("GET", 403, {"Retry-After": "90"}, "You have exceeded a secondary rate limit"), "403", 90),
         (Fault("GET", 403, {}, "You have exceeded a secondary rate limit"), "403", 60),
+        (Fault("GET", 403, {"X-RateLimit-Remaining": "0"}, "Quota exhausted"), "403", 60),
         (Fault("GET", 503, {"Retry-After": "999999"}), "503", 3600),
         (Fault("GET", cut="before"), "cannot be reached", None),
     ],
@@ -216,6 +217,30 @@ def test_what_github_refuses_is_told_with_what_to_do(
     assert said in review.error
     assert TOKEN not in review.error
     assert len(standin.requests) == 1  # the ledger retries, not the client
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (Fault("GET", 404, message="Not Found"), ReviewStatus.FAILED),
+        (Fault("GET", 403, message="Resource not accessible"), ReviewStatus.FAILED),
+        (Fault("GET", 403, {"Retry-After": "9"}), ReviewStatus.PENDING),
+        (Fault("GET", 429), ReviewStatus.PENDING),
+        (Fault("GET", 500), ReviewStatus.PENDING),
+        (Fault("GET", cut="before"), ReviewStatus.PENDING),
+    ],
+)
+def test_a_review_waits_for_its_next_attempt_only_where_that_may_help(
+    standin: Standin, fault: Fault, status: ReviewStatus
+) -> None:
+    review = pull_request(standin, {"a.py": "A = 1\n"}, {"a.py": "A = 2\n"})
+    standin.faults.append(fault)
+
+    with pytest.raises(GitHubError):
+        reviewing.run(review.pk, last_attempt=False)
+
+    review.refresh_from_db()
+    assert review.status == status
 
 
 def test_without_a_token_the_review_says_so(standin: Standin, settings: Any) -> None:
