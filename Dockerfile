@@ -27,6 +27,8 @@ ENV PATH=/opt/venv/bin:$PATH \
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 COPY . /app
+# Whatever the umask of the checkout, the account that runs it may read it.
+RUN chmod -R a+rX /app
 
 # A throwaway key for this one step: the real one comes when the container starts.
 RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_hex(32))')" python manage.py collectstatic --noinput \

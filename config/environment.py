@@ -18,6 +18,8 @@ env = environ.Env()
 _env_file = os.environ.get("SWITCHYARD_ENV_FILE", str(BASE_DIR / ".env"))
 if _env_file and Path(_env_file).is_file():
     environ.Env.read_env(_env_file)
+elif os.environ.get("SWITCHYARD_ENV_FILE"):
+    raise ImproperlyConfigured(f"SWITCHYARD_ENV_FILE={_env_file} is not a file; leave it empty to read none")
 
 
 def text(name: str, default: str) -> str:
@@ -96,7 +98,10 @@ def rate(name: str, default: str) -> str:
 
 def data_folder() -> Path:
     """Where the embedded servers, the secret key and other state live (`DATA`)."""
-    return Path(text("DATA", str(BASE_DIR / ".data"))).expanduser().resolve()
+    folder = Path(text("DATA", str(BASE_DIR / ".data"))).expanduser().resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ImproperlyConfigured(f"DATA={folder} is not a folder; name one that is, or that can be made")
+    return folder
 
 
 def socket_folder(data: Path) -> Path:

@@ -53,7 +53,8 @@ def fail(self: Any, message: str, times: int = 1, backoff_seconds: float = 0) ->
 def crash(signal: int = 9) -> None:
     """Kill the process that runs this job."""
     os.kill(os.getpid(), signals.Signals(signal))
-    time.sleep(10)
+    time.sleep(5)
+    raise RuntimeError(f"signal {signal} did not end this process")
 
 
 @job(name="selftest.effect", max_attempts=4, backoff_seconds=1)

@@ -1,13 +1,15 @@
 """Celery's result backend: django-celery-results' tables, written by the ledger's finish."""
 
+import json
 from typing import Any
 
 from celery import states as celery_states
-from celery.exceptions import NotRegistered
+from celery.exceptions import NotRegistered, TaskRevokedError
 from django.db import connection
 from django_celery_results.backends.database import DatabaseBackend
 
 from jobs.ledger import finish, results, states
+from jobs.ledger.records import clean_json, clean_text
 from jobs.ledger.run import Run, run_of
 from jobs.models import Job, Outcome, State
 from jobs.models.job import FINISHED
@@ -34,6 +36,9 @@ class LedgerBackend(DatabaseBackend):
     def result_columns(self, result: Any, request: Any) -> dict[str, Any]:
         """Encode a result. Raises EncodeError if it is not JSON."""
         content_type, content_encoding, encoded = self.encode_content(result)
+        if "\\ud" in encoded:
+            # Half of a surrogate pair, as in a file name that is not UTF-8: whoever reads it could not send it on.
+            encoded = json.dumps(clean_json(json.loads(encoded)))
         children = self.current_task_children(request) or []
         _, _, meta = self.encode_content({**self._get_meta_from_request(request), "children": children})
         return {
@@ -119,8 +124,6 @@ class LedgerBackend(DatabaseBackend):
 
     def end_cancelled(self, run: Run, reason: str, request: Any) -> None:
         """running → cancelled, with result and chord part."""
-        from celery.exceptions import TaskRevokedError
-
         exc = TaskRevokedError(reason)
         run.body_done = True
 
@@ -131,7 +134,7 @@ class LedgerBackend(DatabaseBackend):
         finish.stop(
             run,
             reason,
-            store=lambda: self._store_result(run.job_id, exc_info(self, exc), "REVOKED", None, request),
+            store=lambda: self._store_result(run.job_id, self.prepare_exception(exc), "REVOKED", None, request),
             parts=parts,
         )
 
@@ -175,7 +178,7 @@ class LedgerBackend(DatabaseBackend):
                     "task_name": getattr(request, "task", None),
                     "status": status,
                     "worker": (getattr(request, "hostname", None) or "")[:100] or None,
-                    "traceback": traceback.replace("\x00", "\ufffd") if traceback else None,
+                    "traceback": clean_text(traceback) if traceback else None,
                 },
                 final=status in celery_states.READY_STATES,
             )
@@ -194,8 +197,7 @@ class LedgerBackend(DatabaseBackend):
             meta = super()._get_task_meta_for(task_id)
         if meta.get("status") == celery_states.PENDING:
             meta["status"] = _CELERY_STATE[State(state)]
+            if meta["status"] in celery_states.EXCEPTION_STATES:
+                # Whoever waits gets an exception, which Celery cannot raise from nothing.
+                meta["result"] = TaskRevokedError(f"the job is {state} and has no result")
         return meta
-
-
-def exc_info(backend: LedgerBackend, exc: BaseException) -> Any:
-    return backend.prepare_exception(exc)

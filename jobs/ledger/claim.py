@@ -21,7 +21,8 @@ def claim(job_id: str, task: str, worker: str, pid: int) -> tuple[Run, Any, Any,
     claim_id = str(uuid.uuid4())
 
     def take(connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[Any, ...] | None:
-        return connection.execute(states.CLAIM, [claim_id, worker, pid, job_id, task]).fetchone()
+        values = {"claim": claim_id, "worker": worker, "pid": pid, "id": job_id, "task": task}
+        return connection.execute(states.CLAIM, values).fetchone()
 
     row = claims().insist(take)
     if row is None:

@@ -68,10 +68,20 @@ def _send_batch(connection: psycopg.Connection[Any]) -> int:
         rows = states.lock_owed(cursor, promoted=promoted, limit=BATCH, grace_seconds=UNSENT_GRACE_SECONDS)
         if rows:
             with current_app.producer_pool.acquire(block=True, timeout=5) as producer:
-                for row in rows:
-                    publish(producer, row)
-            states.mark_sent(cursor, [row["id"] for row in rows])
+                sent = [row for row in rows if _publish(cursor, producer, row)]
+            states.mark_sent(cursor, [(row["id"], row["attempt"]) for row in sent])
     return len(rows)
+
+
+def _publish(cursor: states.Cursor, producer: Any, row: dict[str, Any]) -> bool:
+    """Send one message. Raises when the broker is away; a row of which no message can be made fails by itself."""
+    try:
+        publish(producer, row)
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        logger.exception("No message can be made of job %s", row["id"])
+        states.fail_waiting(cursor, row["id"], f"no message can be made of it: {type(exc).__name__}: {exc}"[:500])
+        return False
+    return True
 
 
 def _discard_expired(connection: psycopg.Connection[Any]) -> None:

@@ -63,7 +63,10 @@ class LedgerAMQP(AMQP):
         **more: Any,
     ) -> Any:
         """Keep a countdown as a delay, to be counted from Postgres' clock instead of the sender's."""
-        message = super().as_task_v2(task_id, name, args, kwargs, None, *rest, **more)
+        try:
+            message = super().as_task_v2(task_id, name, args, kwargs, None, *rest, **more)
+        except OverflowError as exc:
+            raise JobRefused(f"a time of {name} is out of range: {exc}") from exc
         if countdown:
             message.headers["delay_seconds"] = countdown
         return message
@@ -99,6 +102,8 @@ class LedgerAMQP(AMQP):
         """Write one message down as a job. Raises JobRefused, with what to change, for what cannot be kept."""
         if serializer not in (None, "json"):
             raise JobRefused(f"serializer {serializer!r} is refused: jobs are JSON only")
+        if priority is not None and not isinstance(priority, int):
+            raise JobRefused(f"priority {priority!r} of {name} is not a number from 0 to 9")
         message_headers = {**message.headers, **(headers or {})}
         entering = Message(
             task=name,
@@ -117,6 +122,8 @@ def enter(record: Record) -> None:
     if run is not None and record.id == run.job_id:
         run.own = record
     elif run is not None and run.body_done:
+        # The next step of a chain, a chord's body, a callback: folded, it would keep its workflow waiting.
+        record.unique_key = None
         run.held.append(record)
     else:
         enter_now([record])

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from jobs.ledger import states
 from jobs.ledger.door import enter_now
 from jobs.ledger.flusher import drain, finish_soon
-from jobs.ledger.records import Record
+from jobs.ledger.records import Record, clean_text
 from jobs.ledger.run import Run
 from jobs.models import Outcome, State
 
@@ -122,7 +122,7 @@ def describe(exc: BaseException | None, traceback: str | None = None) -> dict[st
     """What an attempt keeps of an error: class, message, traceback and one line."""
     if exc is None:
         return {}
-    message = _message(exc).replace("\x00", "\ufffd")[:MAX_MESSAGE]
+    message = clean_text(_message(exc))[:MAX_MESSAGE]
     name = type(exc).__name__
     text = traceback or "".join(tracebacks.format_exception(exc))
     first_line = message.strip().split("\n", 1)[0][:500]
@@ -130,7 +130,7 @@ def describe(exc: BaseException | None, traceback: str | None = None) -> dict[st
         "error": f"{name}: {first_line}" if first_line else name,
         "error_class": f"{type(exc).__module__}.{type(exc).__qualname__}",
         "message": message,
-        "traceback": _own_frames(text).replace("\x00", "\ufffd")[-MAX_TRACEBACK:],
+        "traceback": clean_text(_own_frames(text))[-MAX_TRACEBACK:],
     }
 
 

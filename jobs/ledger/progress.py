@@ -4,6 +4,7 @@ import time
 
 from jobs.ledger.connection import AWAY, claims
 from jobs.ledger.errors import JobCancelled
+from jobs.ledger.records import clean_text
 from jobs.ledger.run import Run, current_run
 
 STORE_EVERY_SECONDS = 0.5
@@ -23,7 +24,7 @@ def report(fraction: float, note: str = "") -> None:
     if fraction < 1 and now - run.progress_stored_at < STORE_EVERY_SECONDS:
         return
     run.progress_stored_at = now
-    _store(run, fraction, note.replace("\x00", "\ufffd")[:500])
+    _store(run, fraction, clean_text(note)[:500])
 
 
 def check_cancelled() -> None:

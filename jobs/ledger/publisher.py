@@ -106,12 +106,12 @@ class Publisher(threading.Thread):
         with connection.cursor() as cursor:
             cursor.execute(_FETCH, [group])
             rows = states.rows(cursor)
-        sent: list[str] = []
+        sent: list[tuple[str, int]] = []
         try:
             with current_app.producer_pool.acquire(block=True) as producer:
                 for row in _decoded(rows):
                     publish(producer, row)
-                    sent.append(row["id"])
+                    sent.append((row["id"], row["attempt"]))
         finally:
             if sent:
                 with connection.cursor() as cursor:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,6 +35,8 @@ _IN_COLUMNS = frozenset(
         "kwargsrepr",
         "delay_seconds",
         "unique_key",
+        "attempts_before",
+        "edited",
     ]
 )
 
@@ -67,7 +69,8 @@ class Record:
 
     @property
     def is_workflow_step(self) -> bool:
-        return any(self.embed.get(part) for part in ("callbacks", "errbacks", "chain", "chord"))
+        """Whether others wait for this very job: a group's result, a chord, a chain or a callback."""
+        return self.group_id is not None or any(self.embed.get(part) for part in ("callbacks", "chain", "chord"))
 
 
 @dataclass
@@ -79,21 +82,21 @@ class Message:
     body: tuple[Any, Any, Any]
     queue: str
     priority: int | None = None
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Record:
     """Check a message and turn it into a row.
 
-    Raises JobRefused if the arguments are not JSON, too large, or the time to run is absurd.
+    Raises JobRefused if the arguments are not JSON or too large, the time to run is absurd, or an id is none.
     """
     headers = message.headers
+    job_id = checked_id(headers["id"])
     args, kwargs, embed = message.body
     args, kwargs = plain_arguments(message.task, args, kwargs)
     embed = _plain(embed or {}, message.task, MAX_CANVAS_BYTES)
     policy = policy_of(message.task)
-    return Record(
-        id=str(headers["id"]),
+    record = Record(
+        id=job_id,
         task=message.task,
         args=args,
         kwargs=kwargs,
@@ -107,15 +110,45 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
         priority=QUEUES[message.queue].clamp(message.priority),
         max_attempts=policy.max_attempts,
         origin=origin,
-        origin_detail=origin_detail[:255],
-        unique_key=headers.get("unique_key") or unique_key(message.task, args, kwargs),
-        parent_id=headers.get("parent_id"),
-        root_id=headers.get("root_id") or str(headers["id"]),
-        group_id=headers.get("group"),
+        origin_detail=clean_text(origin_detail)[:255],
+        unique_key=_checked_key(headers.get("unique_key"), message.task) or unique_key(message.task, args, kwargs),
+        parent_id=checked_id(headers["parent_id"]) if headers.get("parent_id") else None,
+        root_id=checked_id(headers.get("root_id") or job_id),
+        group_id=checked_id(headers["group"]) if headers.get("group") else None,
         run_at=_checked_time(headers.get("eta"), "eta", message.task),
         delay_seconds=_checked_delay(headers.get("delay_seconds"), message.task),
         expires_at=_checked_time(headers.get("expires"), "expires", message.task),
     )
+    if record.is_workflow_step:
+        # Folded, it would leave its chain or chord waiting for a job that never comes.
+        record.unique_key = None
+    return record
+
+
+def checked_id(value: Any) -> str:
+    """A job's, root's or group's id. Raises JobRefused unless it is 1 to 255 characters that Postgres can hold."""
+    text = str(value)
+    if not 0 < len(text) <= 255 or _is_odd(text):
+        raise JobRefused(
+            f"{text[:60]!r} is not an id: it has {len(text)} characters; 1 to 255 are kept, none of them NUL"
+        )
+    return text
+
+
+def clean_text(text: str) -> str:
+    """Text as Postgres can hold it: neither NUL nor half of a surrogate pair."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode() if _is_odd(text) else text
+
+
+def clean_json(value: Any) -> Any:
+    """The same for every string in a JSON value."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, list):
+        return [clean_json(item) for item in value]
+    if isinstance(value, dict):
+        return {clean_text(key): clean_json(item) for key, item in value.items()}
+    return value
 
 
 def unique_key(task: str, args: list[Any], kwargs: dict[str, Any]) -> str | None:
@@ -130,9 +163,16 @@ def unique_key(task: str, args: list[Any], kwargs: dict[str, Any]) -> str | None
         key = policy.unique(*args, **kwargs)
     except Exception as exc:
         raise JobRefused(f"the unique key of {task} cannot be made from these arguments: {exc}") from exc
-    if key is not None and len(key) > 255:
-        raise JobRefused(f"the unique key of {task} has {len(key)} characters; at most 255 are kept: {key[:60]}…")
-    return key
+    return _checked_key(key, task)
+
+
+def _checked_key(key: Any, task: str) -> str | None:
+    if key is None:
+        return None
+    text = clean_text(str(key))
+    if len(text) > 255:
+        raise JobRefused(f"the unique key of {task} has {len(text)} characters; at most 255 are kept: {text[:60]}…")
+    return text
 
 
 def plain_arguments(task: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -159,8 +199,7 @@ def _plain(value: Any, task: str, most_bytes: int) -> Any:
 
 def _clean(value: Any, task: str) -> Any:
     if isinstance(value, str):
-        # Postgres stores neither NUL nor half of a surrogate pair.
-        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode() if _is_odd(value) else value
+        return clean_text(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise JobRefused(f"the arguments of {task} hold {value}, which JSON cannot; send null or a string instead")
     if isinstance(value, list):
@@ -190,6 +229,8 @@ def _checked_time(value: str | None, what: str, task: str) -> str | None:
 def _checked_delay(seconds: float | None, task: str) -> float | None:
     if seconds is None:
         return None
+    if not isinstance(seconds, int | float):
+        raise JobRefused(f"countdown={seconds!r} of {task} is not a number of seconds")
     if not math.isfinite(seconds) or seconds > MAX_DELAY.total_seconds():
         raise JobRefused(f"countdown={seconds} of {task} is more than {MAX_DELAY.days} days")
     return max(0.0, float(seconds))

@@ -99,11 +99,13 @@ def replace_awaited(cursor: Cursor, record: Record) -> bool:
 # A row's arguments are run when an operator or a retry changed them; else the message's, exactly as they were sent.
 CLAIM = """
     UPDATE jobs_job
-    SET state = 'running', attempt = attempt + 1, claim_id = %s, worker = %s, pid = %s,
-        started_at = clock_timestamp(), progress = NULL, progress_note = '',
+    SET state = 'running', attempt = attempt + (state = 'queued')::int, claim_id = %(claim)s, worker = %(worker)s,
+        pid = %(pid)s, started_at = clock_timestamp(), progress = NULL, progress_note = '',
         sent_at = COALESCE(sent_at, clock_timestamp())
-    WHERE id = %s AND task || '' = %s AND state || '' = 'queued'
-      AND (expires_at IS NULL OR expires_at > clock_timestamp())
+    WHERE id = %(id)s AND task || '' = %(task)s
+      AND (state || '' = 'queued' AND (expires_at IS NULL OR expires_at > clock_timestamp())
+           -- Ours already: the answer to this very claim was lost with its connection.
+           OR state || '' = 'running' AND claim_id = %(claim)s)
     RETURNING attempt, max_attempts, COALESCE((headers->>'attempts_before')::int, 0),
               CASE WHEN headers ? 'edited' THEN args END, CASE WHEN headers ? 'edited' THEN kwargs END
 """
@@ -270,12 +272,21 @@ def lock_owed(cursor: Cursor, *, promoted: Sequence[str], limit: int, grace_seco
     return rows(cursor)
 
 
-def mark_sent(cursor: Cursor, ids: Sequence[str]) -> None:
-    """Note the sending. Rows that were claimed meanwhile stay as they are."""
+def mark_sent(cursor: Cursor, sent: Sequence[tuple[str, int]]) -> None:
+    """Note the sending of (id, attempt). Rows that were claimed, or run and queued again, meanwhile stay as they are."""
     cursor.execute(
-        "UPDATE jobs_job SET sent_at = clock_timestamp() WHERE id = ANY(%s) AND state = 'queued' AND sent_at IS NULL",
-        [list(ids)],
+        """
+        UPDATE jobs_job AS j SET sent_at = clock_timestamp()
+        FROM unnest(%s::text[], %s::int[]) AS s(id, attempt)
+        WHERE j.id = ANY(%s) AND j.id = s.id AND j.attempt = s.attempt AND j.state = 'queued' AND j.sent_at IS NULL
+        """,
+        [[job_id for job_id, _ in sent], [attempt for _, attempt in sent], [job_id for job_id, _ in sent]],
     )
+
+
+def owe_again(cursor: Cursor, ids: Sequence[str]) -> None:
+    """Have dispatchers send waiting jobs once more, whose messages were lost."""
+    cursor.execute("UPDATE jobs_job SET sent_at = NULL WHERE id = ANY(%s) AND state = 'queued'", [list(ids)])
 
 
 def discard_expired(cursor: Cursor) -> list[str]:

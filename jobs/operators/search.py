@@ -38,8 +38,8 @@ def search_jobs(queryset: QuerySet[Job], text: str) -> QuerySet[Job]:
     such an argument.
 
     A task is told by the beginning of its name or of a part of it (`clean` finds `jobs.clean_up`). `key:value` looks
-    at that argument alone, passed by name or by position. Arguments are searched in the newest 100,000 jobs only, for the whole value: a
-    number, a word, or JSON.
+    at that argument alone, passed by name or by position. Arguments are searched in the newest 100,000 jobs only, for
+    the whole value: a number, a word, or JSON.
     """
     text = text.strip()[:MAX_TEXT]
     if not text:

@@ -92,6 +92,17 @@ def not_json() -> object:
     return object()
 
 
+@shared_task(name="probe.odd_error")
+def odd_error() -> None:
+    raise ValueError("caf\udce9.py")
+
+
+@shared_task(name="probe.odd_result")
+def odd_result() -> str:
+    job.progress(1, "caf\udce9.py")
+    return "caf\udce9.py"
+
+
 @shared_task(name="probe.parent")
 def parent() -> int:
     add.delay(1, 1)

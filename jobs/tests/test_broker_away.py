@@ -22,10 +22,11 @@ _SEND = """
 import sys, time
 import django
 django.setup()
-from jobs.tasks import echo
+from jobs import tasks
+task = getattr(tasks, sys.argv[2])
 began = time.monotonic()
 for n in range(5):
-    echo.apply_async((n,), task_id=f"{sys.argv[1]}-{n}")
+    task.apply_async((float(sys.argv[3]),), task_id=f"{sys.argv[1]}-{n}")
 print(time.monotonic() - began)
 """
 
@@ -45,7 +46,7 @@ def broker_url(server: Valkey) -> str:
     return f"redis+socket://{server.socket}"
 
 
-def send_five(server: Valkey, name: str) -> float:
+def send_five(server: Valkey, name: str, task: str = "echo", argument: str = "1") -> float:
     """Send five jobs from a process of their own. Returns the seconds that the five sends took."""
     environment = {
         **os.environ,
@@ -54,7 +55,7 @@ def send_five(server: Valkey, name: str) -> float:
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
     done = subprocess.run(
-        [sys.executable, "-c", _SEND, name],
+        [sys.executable, "-c", _SEND, name, task, argument],
         env=environment,
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
@@ -95,6 +96,18 @@ def test_sends_do_not_wait_for_a_hung_broker(valkey, live_worker, until):
     until(lambda: all_succeeded("hung"), 40)
 
 
+def test_jobs_that_a_worker_had_fetched_run_after_a_restart_of_the_broker(valkey, live_worker, until):
+    live_worker("default", concurrency=1, BROKER_URL=broker_url(valkey))
+    send_five(valkey, "fetched", "sleep", "0.5")
+    until(Job.objects.filter(pk__startswith="fetched", state=State.RUNNING).exists)
+
+    valkey.stop()
+    valkey.run(subprocess.DEVNULL)
+
+    until(lambda: all_succeeded("fetched"), 60)
+    assert set(Job.objects.filter(pk__startswith="fetched").values_list("attempt", flat=True)) == {1}
+
+
 def _message(headers: dict, body: bytes, content_type: str = "application/json") -> str:
     return json.dumps(
         {
@@ -126,6 +139,12 @@ def test_rubbish_in_the_broker_is_dropped_and_the_worker_lives(valkey, live_work
         _message(known, b"[1, 2, 3]"),
         _message({**known, "eta": "never"}, b"[[1], {}, {}]"),
         _message({**known, "ledger": 1}, b"[[1], {}, {}]"),
+        _message({**known, "id": "i" * 300}, b"[[1], {}, {}]"),
+        _message({**known, "id": "a\x00b"}, b"[[1], {}, {}]"),
+        _message({**known, "id": "a\ud800b"}, b"[[1], {}, {}]"),
+        _message({**known, "id": "a\x00b", "ledger": 1}, b"[[1], {}, {}]"),
+        _message({**known, "parent_id": "p" * 300}, b"[[1], {}, {}]"),
+        _message({**known, "unique_key": "k" * 300}, b"[[1], {}, {}]"),
         _message({}, b"{}"),
         _message({"task": "selftest.echo"}, b"[[1], {}, {}]"),
     ):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from celery import chain, current_app
+from celery import chain, chord, current_app
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django_celery_results.models import TaskResult
@@ -85,6 +85,14 @@ def test_a_crash_is_an_attempt_with_its_signal_and_the_worker_lives(worker, ende
     assert "signal 9 (SIGKILL)" in job.error
     assert ended(echo.delay(1).id).state == State.SUCCEEDED
     assert worker.process.poll() is None
+
+
+def test_text_that_postgres_cannot_hold_ends_a_job_all_the_same(worker, ended):
+    assert ended(probe.odd_error.delay().id).error == "ValueError: caf?.py"
+
+    job = ended(probe.odd_result.delay().id)
+    assert (job.state, job.progress_note) == (State.SUCCEEDED, "caf?.py")
+    assert current_app.AsyncResult(job.pk).result == "caf?.py"
 
 
 def test_ignore_ends_succeeded(worker, ended):
@@ -203,6 +211,16 @@ def test_a_unique_key_folds_while_a_job_is_unfinished(worker, ended):
     assert first.folded is False
     ended(first.id)
     assert probe.unique.delay(5).id != first.id
+
+
+def test_steps_of_a_workflow_are_not_folded(worker, ended):
+    body = chord([probe.add.s(1, 1), probe.unique.s(5), probe.unique.s(5)], probe.total.s()).delay()
+    assert body.get(timeout=20) == 12
+
+    holder = probe.unique.apply_async((6,), countdown=60)
+    last = chain(probe.add.si(1, 1), probe.unique.si(6), probe.unique.si(6)).delay()
+    assert last.get(timeout=20) == 6
+    assert Job.objects.get(pk=holder.id).state == State.SCHEDULED
 
 
 def test_an_operators_retry_runs_the_same_row_with_edited_arguments(worker, ended):

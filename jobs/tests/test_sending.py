@@ -229,8 +229,12 @@ def test_a_job_runs_although_its_sender_died_right_after_the_commit(worker, ende
         ({"args": [1], "serializer": "pickle"}, "pickle"),
         ({"args": [1], "exchange": "mine", "routing_key": "x"}, "mine"),
         ({"args": ["x" * 2_000_000]}, "send an id"),
+        ({"args": [1], "task_id": "i" * 256}, "is not an id"),
+        ({"args": [1], "task_id": "a\x00b"}, "is not an id"),
+        ({"args": [1], "countdown": "5"}, "countdown"),
+        ({"args": [1], "priority": "x"}, "priority"),
+        ({"args": [1], "expires": 1e12}, "out of range"),
     ],
-    ids=["object", "nan", "queue", "countdown", "pickle", "exchange", "large"],
 )
 def test_what_cannot_be_kept_is_refused_with_its_name(transactional_db, arguments, said):
     with pytest.raises(Exception, match=said) as refused:
@@ -238,6 +242,21 @@ def test_what_cannot_be_kept_is_refused_with_its_name(transactional_db, argument
 
     assert isinstance(refused.value, JobRefused) or "no_such_queue" in str(refused.value)
     assert not Job.objects.exists()
+
+
+def test_headers_of_the_ledgers_own_are_not_taken_from_outside(worker, ended):
+    sent = echo.apply_async((1,), headers={"attempts_before": "abc", "edited": 1})
+
+    assert ended(sent.id).state == State.SUCCEEDED
+
+
+def test_a_row_of_which_no_message_can_be_made_fails_and_does_not_hold_up_the_rest(worker, ended):
+    broken = echo.apply_async((1,), countdown=0.5)
+    Job.objects.filter(pk=broken.id).update(headers={"attempts_before": "abc"})
+    sound = echo.apply_async((2,), countdown=1)
+
+    assert "no message can be made of it" in ended(broken.id).error
+    assert ended(sound.id).state == State.SUCCEEDED
 
 
 def _nested(depth: int) -> list:

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.django_db
 
 
 def _claim(cursor, job: Job) -> bool:
-    cursor.execute(states.CLAIM, [str(uuid.uuid4()), "w@h", 7, job.pk, job.task])
+    values = {"claim": str(uuid.uuid4()), "worker": "w@h", "pid": 7, "id": job.pk, "task": job.task}
+    cursor.execute(states.CLAIM, values)
     return bool(cursor.fetchall())
 
 
@@ -95,6 +96,26 @@ def test_a_claim_counts_the_attempt_and_keeps_the_worker():
 
     job.refresh_from_db()
     assert (job.attempt, job.worker, job.pid) == (1, "w@h", 7)
+
+
+def test_a_claim_whose_answer_was_lost_is_given_again_to_its_owner():
+    job = make_job()
+    values = {"claim": str(uuid.uuid4()), "worker": "w@h", "pid": 7, "id": job.pk, "task": job.task}
+    with connection.cursor() as cursor:
+        for _ in range(2):
+            cursor.execute(states.CLAIM, values)
+            assert cursor.fetchone()[0] == 1
+
+
+def test_a_sending_is_noted_for_the_attempt_that_was_sent():
+    first, again = make_job(attempt=0), make_job(attempt=1)
+    with connection.cursor() as cursor:
+        states.mark_sent(cursor, [(first.pk, 0), (again.pk, 0)])
+
+    first.refresh_from_db()
+    again.refresh_from_db()
+    assert first.sent_at is not None
+    assert again.sent_at is None
 
 
 def test_a_message_for_another_task_claims_nothing():

@@ -1,6 +1,5 @@
 """The Celery app class: lanes as queues, the ledger as message layer, task class and backend."""
 
-import os
 from typing import Any
 
 from celery import Celery, signals
@@ -9,7 +8,7 @@ from kombu.entity import Queue as KombuQueue
 from jobs.lanes import DEFAULT_QUEUE, QUEUES
 
 # By name: they load with a worker, after Django's apps.
-BOOTSTEPS = ("jobs.worker.bootsteps:DispatcherStep", "jobs.worker.bootsteps:HeartbeatStep")
+BOOTSTEPS = tuple(f"jobs.worker.bootsteps:{name}Step" for name in ("Dispatcher", "Heartbeat", "Recycling"))
 
 
 class LedgerCelery(Celery):
@@ -69,9 +68,3 @@ def _on_child_exit(**_: Any) -> None:
 
     flusher.drain()
     publisher.drain()
-
-
-@signals.worker_process_init.connect
-def _on_child_start(**_: Any) -> None:
-    # Billiard's children die with their parent, but a supervisor's own signal handling must not be inherited.
-    os.environ["SWITCHYARD_CHILD"] = "1"

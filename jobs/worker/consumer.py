@@ -1,9 +1,17 @@
-"""The consumer: sends task events in groups instead of one by one."""
+"""The consumer: sends task events in groups, and gives back what it had fetched when the broker goes away."""
 
+import logging
 import time
 from typing import Any
 
+import psycopg
+from celery.worker import state as worker_state
 from celery.worker.consumer import Consumer
+
+from jobs.ledger import states
+from jobs.ledger.connection import finishes
+
+logger = logging.getLogger(__name__)
 
 #: How long an event waits for others; an idle worker's event loop may make it a second. Monitors show the times that
 #: the events themselves carry, so they lose nothing.
@@ -37,6 +45,28 @@ class LedgerConsumer(Consumer):
         self._events_due_at = 0.0
         self._flush_events()
 
+    def on_close(self) -> None:
+        """The connection is gone, and with it, in Celery, the messages that waited here for a free child.
+
+        Their jobs are owed a message again; a second one does no harm.
+        """
+        waiting = [
+            request.id
+            for request in tuple(worker_state.reserved_requests)
+            if request not in worker_state.active_requests
+        ]
+        super().on_close()
+        if waiting:
+            try:
+                finishes().use(lambda connection: _owe_again(connection, waiting))
+            except psycopg.Error as exc:
+                logger.warning("%d fetched jobs could not be given back: %s", len(waiting), str(exc).strip()[:200])
+
     def stop(self) -> None:
         self._flush_events()
         super().stop()
+
+
+def _owe_again(connection: psycopg.Connection[tuple[Any, ...]], ids: list[str]) -> None:
+    with connection.cursor() as cursor:
+        states.owe_again(cursor, ids)

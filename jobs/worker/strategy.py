@@ -11,7 +11,7 @@ from jobs.lanes import DEFAULT_QUEUE, QUEUES
 from jobs.ledger import states
 from jobs.ledger.connection import finishes
 from jobs.ledger.errors import JobRefused
-from jobs.ledger.records import LEDGER_HEADER, Message, Record, record_of
+from jobs.ledger.records import LEDGER_HEADER, Message, Record, checked_id, record_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ def ledger_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
         try:
             if LEDGER_HEADER not in (message.headers or {}) and not adopt(task.name, message, body):
                 return ack(logger, consumer.connection_errors)
+            if message.headers:
+                checked_id(message.headers["id"])
             return handle(message, body, ack, reject, callbacks, **more)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             # Anything else than Celery's own error would end the worker, and a broker may hold anything.
@@ -55,7 +57,7 @@ def _insert(connection: psycopg.Connection[tuple[Any, ...]], record: Record) -> 
     with connection.transaction(), connection.cursor() as cursor:
         state = states.insert(cursor, [record]).get(record.id)
         if state == "queued":
-            states.mark_sent(cursor, [record.id])
+            states.mark_sent(cursor, [(record.id, 0)])
     return state
 
 
