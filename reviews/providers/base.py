@@ -1,11 +1,13 @@
 """What every reviewer takes and gives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
 from reviews.changes import Change
+
+FINDING_BUDGET = 10
 
 Report = Callable[[float, str], None]
 
@@ -53,7 +55,7 @@ class FileCoverage:
 
 @dataclass(frozen=True)
 class ReviewResult:
-    """findings: the most severe first, at most the budget; left_out: how many more there were."""
+    """findings: the most severe first; left_out: how many more there were."""
 
     provider: str
     findings: tuple[Finding, ...]
@@ -64,6 +66,11 @@ class ReviewResult:
     @property
     def not_read(self) -> tuple[FileCoverage, ...]:
         return tuple(file for file in self.coverage if not file.read)
+
+    def within(self, budget: int) -> "ReviewResult":
+        """The same result with the `budget` most severe findings."""
+        dropped = max(0, len(self.findings) - budget)
+        return replace(self, findings=self.findings[:budget], left_out=self.left_out + dropped)
 
 
 class ProviderFailed(Exception):
@@ -80,5 +87,5 @@ class Provider(Protocol):
     name: str
 
     def review(self, change: Change, report: Report = report_nothing) -> ReviewResult:
-        """Raises ProviderFailed."""
+        """All that was found; whoever shows it keeps to a budget. Raises ProviderFailed."""
         ...

@@ -10,7 +10,6 @@ from reviews.analysis.source import Source, Undecodable, decode
 from reviews.changes import Change, ContentUnavailable, FileChange, FileKind, FileStatus, Side
 from reviews.providers.base import FileCoverage, Finding, Report, ReviewResult, report_nothing
 
-FINDING_BUDGET = 10
 BATCH_FILES = 200
 BATCH_BYTES = 16 * 1024 * 1024
 PYTHON_SUFFIXES = (".py", ".pyi", ".pyw")
@@ -43,8 +42,8 @@ class EmbeddedReviewer:
         report(1.0, f"{len(found)} findings")
         return ReviewResult(
             provider=self.name,
-            findings=tuple(found[:FINDING_BUDGET]),
-            left_out=max(0, len(found) - FINDING_BUDGET),
+            findings=tuple(found),
+            left_out=0,
             coverage=tuple(_coverage(file, reading) for file in change.files),
             notes=change.notes,
         )

@@ -17,7 +17,7 @@ from reviews.clients import GitHubClient, GitHubRefused, PullRequest
 from reviews.github_source import pull_request_change
 from reviews.models import PullRequestReview, ReviewStatus
 from reviews.providers import provider_named
-from reviews.providers.base import ReviewResult
+from reviews.providers.base import FINDING_BUDGET, ReviewResult
 from reviews.services import posting
 from reviews.services.payloads import clean_text
 
@@ -70,7 +70,8 @@ def _run(review: PullRequestReview) -> dict[str, Any]:
         change = pull_request_change(client, review.repository.full_name, pull)
     with _timed(seconds, "review"):
         provider = provider_named(review.repository.provider)
-        result = provider.review(change, lambda fraction, note: job.progress(0.1 + 0.7 * fraction, note))
+        found = provider.review(change, lambda fraction, note: job.progress(0.1 + 0.7 * fraction, note))
+        result = found.within(FINDING_BUDGET)
         _store(review, change, result)
     with _timed(seconds, "post"):
         job.progress(0.9, "posting")

@@ -246,9 +246,12 @@ def test_a_file_above_the_limit_is_named_and_the_others_are_read(review: Review)
     assert "67,108,865 bytes" in unread(result)["big.py"]
 
 
-def test_at_most_ten_are_shown_the_most_severe_first(review: Review) -> None:
+def test_within_a_budget_the_most_severe_are_kept(review: Review) -> None:
     lines = [f"import module{n}" for n in range(12)] + ["eval(input())"]
     result = review({"a.py": "X = 1\n"}, {"a.py": "X = 1\n" + "\n".join(lines) + "\n"})
+    assert (len(result.findings), result.left_out) == (13, 0)
+
+    result = result.within(10)
 
     assert (len(result.findings), result.left_out) == (10, 3)
     assert result.findings[0].rule == "S307"

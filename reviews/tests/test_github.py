@@ -63,6 +63,20 @@ def test_a_finding_over_several_lines_is_anchored_to_all_of_them(standin: Standi
     assert (comment["start_line"], comment["start_side"], comment["line"]) == (43, "RIGHT", 44)
 
 
+def test_the_ten_most_severe_are_posted_and_the_others_counted(standin: Standin) -> None:
+    added = "".join(f"import module{number}\n" for number in range(12)) + "eval(input())\n"
+    review = pull_request(standin, {"a.py": PADDING}, {"a.py": PADDING + added})
+
+    reviewing.run(review.pk, last_attempt=True)
+
+    (posted,) = standin.posted(7)
+    assert len(posted["comments"]) == 10
+    assert "S307" in posted["comments"][0]["body"]
+    assert "3 less severe left out" in posted["body"]
+    review.refresh_from_db()
+    assert (review.finding_count, review.findings.count()) == (13, 10)
+
+
 def test_a_clean_change_gets_one_short_review(standin: Standin) -> None:
     review = pull_request(standin, {"a.py": "A = 1\n"}, {"a.py": "A = 2\n"})
 

@@ -49,6 +49,22 @@ def test_json_is_one_document(changed: Repo, tmp_path: Path) -> None:
     assert answer["not_read"] == [{"path": "notes.txt", "reason": "not Python"}]
 
 
+def test_all_findings_can_be_had_though_ten_are_shown(repo: Repo, tmp_path: Path) -> None:
+    repo.commit({"a.py": "X = 1\n"})
+    repo.commit({"a.py": "X = 1\n" + "".join(f"import module{number}\n" for number in range(13))})
+    arguments = ("--repo", str(repo.path), "--base", "HEAD~1")
+
+    short = run(*arguments, data=tmp_path).stdout
+    everything = run(*arguments, "--all", data=tmp_path).stdout
+    answer = json.loads(run(*arguments, "--json", data=tmp_path).stdout)
+
+    assert (short.count(" F401 "), everything.count(" F401 "), len(answer["findings"])) == (10, 13, 13)
+    assert "and 3 more; the 10 most severe are shown; --all prints every one" in short
+    assert "13 findings in 1 file read" in short
+    assert "--all" not in everything
+    assert answer["left_out"] == 0
+
+
 def test_findings_fail_only_when_asked_to(changed: Repo, tmp_path: Path) -> None:
     arguments = ("--repo", str(changed.path), "--fail-on-findings", "--base")
 

@@ -12,7 +12,7 @@ from reviews.changes import Change
 from reviews.git import GitError, NotARepository, UnknownRevision
 from reviews.local_source import open_change
 from reviews.providers import DEFAULT_PROVIDER, PROVIDERS, provider_named
-from reviews.providers.base import Finding, ProviderFailed, ReviewResult
+from reviews.providers.base import FINDING_BUDGET, Finding, ProviderFailed, ReviewResult
 
 DESCRIPTION = """\
 Review what HEAD changes since it left BASE, and print what is new on the lines that it changed.
@@ -40,7 +40,10 @@ class Command(BaseCommand):
         parser.add_argument("--repo", required=True, type=Path, metavar="PATH", help="a git repository, bare or not")
         parser.add_argument("--base", required=True, metavar="REV", help="where the change starts, such as main")
         parser.add_argument("--head", default="HEAD", metavar="REV", help="where it ends (default: HEAD)")
-        parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+        parser.add_argument("--json", action="store_true", help="print JSON instead of lines, with all findings")
+        parser.add_argument(
+            "--all", action="store_true", help=f"print all findings (default: the {FINDING_BUDGET} most severe)"
+        )
         parser.add_argument("--fail-on-findings", action="store_true", help="exit with 1 when there is a finding")
         parser.add_argument(
             "--provider", default=DEFAULT_PROVIDER, choices=list(PROVIDERS), help="who reviews (default: %(default)s)"
@@ -54,7 +57,8 @@ class Command(BaseCommand):
             raise CommandError(str(exc), returncode=2) from None
         except (GitError, ProviderFailed) as exc:
             raise CommandError(str(exc), returncode=1) from None
-        lines = [json.dumps(as_json(change, result), indent=2)] if options["json"] else as_lines(change, result)
+        shown = result if options["all"] or options["json"] else result.within(FINDING_BUDGET)
+        lines = [json.dumps(as_json(change, shown), indent=2)] if options["json"] else as_lines(change, shown)
         for line in lines:
             self.stdout.write(printable(line))
         if options["fail_on_findings"] and result.findings:
@@ -64,7 +68,9 @@ class Command(BaseCommand):
 def as_lines(change: Change, result: ReviewResult) -> list[str]:
     lines = [_line(finding) for finding in result.findings]
     if result.left_out:
-        lines.append(f"… and {result.left_out} more; the {len(result.findings)} most severe are shown")
+        lines.append(
+            f"… and {result.left_out} more; the {len(result.findings)} most severe are shown; --all prints every one"
+        )
     read = len(result.coverage) - len(result.not_read)
     lines.append(f"{_count(len(result.findings) + result.left_out, 'finding')} in {_count(read, 'file')} read, "
                  f"{change.base[:12]}..{change.head[:12]}, by {result.provider}")  # fmt: skip
