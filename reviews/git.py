@@ -3,9 +3,11 @@
 Source: git-config(1) on protected configuration, git-diff-tree(1) on the raw format, git-cat-file(1) on --batch.
 """
 
+import os
 import subprocess
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from reviews import processes
 from reviews.changes import ContentUnavailable
 
 TIMEOUT_SECONDS = 60.0
+PATCH_TIMEOUT_SECONDS = 20.0
 RENAME_LIMIT = 1000
 MAX_BLOB_BYTES = 64 * 1024 * 1024
 
@@ -75,26 +78,11 @@ class Git:
         if code:
             raise NotARepository(f"{str(path)!r} is not a git repository ({_first_line(errors)}); give the path of one")
 
-    def _argv(self, *arguments: str) -> list[str]:
-        settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        return ["git", "--no-pager", *settings, *arguments]
-
     def _run(self, *arguments: str) -> tuple[int, bytes, str]:
-        environment = processes.plain_environment(**_ENVIRONMENT)
-        try:
-            return processes.run(
-                self._argv(*arguments), timeout_seconds=TIMEOUT_SECONDS, environment=environment, cwd=self.path
-            )
-        except processes.ProgramTimedOut as exc:
-            raise GitError(f"git {arguments[0]}: {exc}") from None
-        except FileNotFoundError:
-            raise GitError("the program `git` is not installed; install it, for example with apt install git") from None
+        return _run(self.path, _ENVIRONMENT, TIMEOUT_SECONDS, *arguments)
 
     def _output(self, *arguments: str) -> bytes:
-        code, output, errors = self._run(*arguments)
-        if code:
-            raise GitError(f"git {arguments[0]} ended with {code}: {_first_line(errors)}")
-        return output
+        return _checked(arguments[0], self._run(*arguments))
 
     def commit(self, revision: str) -> str:
         """The full id of a commit. Raises UnknownRevision."""
@@ -113,12 +101,40 @@ class Git:
         """The best common ancestor of two commit ids, None when they have none (or the clone is too shallow)."""
         code, output, errors = self._run("merge-base", one, other)
         if code > 1:
-            raise GitError(f"git merge-base ended with {code}: {_first_line(errors)}")
+            raise _failed("merge-base", code, errors)
         return output.decode("ascii").split("\n")[0].strip() or None if code == 0 else None
+
+    @contextmanager
+    def objects(self) -> Iterator["Objects"]:
+        """The repository's objects alone.
+
+        They are read through an empty repository of our own: what the reviewed one sets, such as diff.orderFile, would
+        change what git prints, and a value that git does not know (diff.algorithm = foo) stops it even if overridden.
+        """
+        object_format = self._output("rev-parse", "--show-object-format").decode("ascii").strip()
+        folder = os.fsdecode(self._output("rev-parse", "--git-path", "objects").removesuffix(b"\n"))
+        with tempfile.TemporaryDirectory(prefix="switchyard-review-") as name:
+            own = Path(name)
+            init = ("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", ".")
+            _checked("init", _run(own, _ENVIRONMENT, TIMEOUT_SECONDS, *init))
+            yield Objects(own, (self.path / folder).resolve())
+
+
+class Objects:
+    """Commits, trees and blobs by their ids, read without any setting of the repository that holds them."""
+
+    def __init__(self, own: Path, objects: Path) -> None:
+        """own: an empty bare repository; objects: the object folder to read."""
+        self._own = own
+        self._environment = {**_ENVIRONMENT, "GIT_DIR": str(own), "GIT_OBJECT_DIRECTORY": str(objects)}
+
+    def _output(self, timeout_seconds: float, *arguments: str) -> bytes:
+        return _checked(arguments[0], _run(self._own, self._environment, timeout_seconds, *arguments))
 
     def differing(self, base: str, head: str) -> Iterator[RawEntry]:
         """The files that differ between two commits; renames are followed."""
         output = self._output(
+            TIMEOUT_SECONDS,
             "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--find-renames", f"-l{RENAME_LIMIT}",
             "--no-ext-diff", "--no-textconv", "--no-relative", "--ignore-submodules=none", base, head, "--",
         )  # fmt: skip
@@ -131,15 +147,22 @@ class Git:
             yield RawEntry(status[0], old_mode, new_mode, old_id, new_id, old_path, path)
 
     def patch(self, old_id: str, new_id: str) -> str:
-        """The diff of two blobs as latin-1, one character a byte; by id, so that no attribute of a path applies."""
-        output = self._output("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--text", old_id, new_id, "--")
+        """The diff of two blobs as latin-1, one character a byte; by id, so that no attribute of a path applies.
+
+        Raises ContentUnavailable: one file that git cannot compare does not end the review of the others.
+        """
+        options = ("--no-color", "--no-ext-diff", "--no-textconv", "--text")
+        try:
+            output = self._output(PATCH_TIMEOUT_SECONDS, "diff", *options, old_id, new_id, "--")
+        except GitError as exc:
+            raise ContentUnavailable(f"its diff cannot be had: {exc}") from None
         return output.decode("latin-1")
 
     @contextmanager
     def blobs(self) -> Iterator["BlobReader"]:
         options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        environment = processes.plain_environment(**_ENVIRONMENT)
-        with processes.running(self._argv("cat-file", "--batch"), cwd=self.path, env=environment, **options) as process:
+        environment = processes.plain_environment(**self._environment)
+        with processes.running(_argv("cat-file", "--batch"), cwd=self._own, env=environment, **options) as process:
             yield BlobReader(process)
 
 
@@ -181,6 +204,35 @@ class BlobReader:
         if len(content) != size:
             raise ContentUnavailable("git stopped while its content was being read")
         return content
+
+
+def _argv(*arguments: str) -> list[str]:
+    settings = [part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}")]
+    return ["git", "--no-pager", *settings, *arguments]
+
+
+def _run(
+    folder: Path, environment: Mapping[str, str], timeout_seconds: float, *arguments: str
+) -> tuple[int, bytes, str]:
+    """Run git in a folder: exit code, output, errors. Raises GitError when it takes too long or is not installed."""
+    given = processes.plain_environment(**environment)
+    try:
+        return processes.run(_argv(*arguments), timeout_seconds=timeout_seconds, environment=given, cwd=folder)
+    except processes.ProgramTimedOut as exc:
+        raise GitError(f"git {arguments[0]}: {exc}") from None
+    except FileNotFoundError:
+        raise GitError("the program `git` is not installed; install it, for example with apt install git") from None
+
+
+def _checked(command: str, done: tuple[int, bytes, str]) -> bytes:
+    code, output, errors = done
+    if code:
+        raise _failed(command, code, errors)
+    return output
+
+
+def _failed(command: str, code: int, errors: str) -> GitError:
+    return GitError(f"git {command} ended with {code}: {_first_line(errors)}")
 
 
 def _path(name: bytes) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reviews.changes import Change, FileChange, FileKind, FileStatus, Hunk, Side, whole_file
 from reviews.diffs import parse_patch
-from reviews.git import BlobReader, Git, RawEntry
+from reviews.git import BlobReader, Git, Objects, RawEntry
 
 _STATUS = {"A": FileStatus.ADDED, "D": FileStatus.DELETED, "R": FileStatus.RENAMED, "C": FileStatus.COPIED}
 _KIND = {"120000": FileKind.SYMLINK, "160000": FileKind.SUBMODULE}
@@ -25,12 +25,13 @@ def open_change(path: Path, base: str, head: str) -> Iterator[Change]:
     notes: tuple[str, ...] = ()
     if ancestor is None:
         notes = ("base and head have no common ancestor here, so they were compared directly",)
-    with git.blobs() as blobs:
-        files = tuple(_file_change(git, blobs, entry) for entry in git.differing(ancestor or base_commit, head_commit))
+    with git.objects() as objects, objects.blobs() as blobs:
+        entries = objects.differing(ancestor or base_commit, head_commit)
+        files = tuple(_file_change(objects, blobs, entry) for entry in entries)
         yield Change(base=ancestor or base_commit, head=head_commit, files=files, notes=notes)
 
 
-def _file_change(git: Git, blobs: BlobReader, entry: RawEntry) -> FileChange:
+def _file_change(objects: Objects, blobs: BlobReader, entry: RawEntry) -> FileChange:
     base = _side(blobs, entry.old_mode, entry.old_id)
     head = _side(blobs, entry.new_mode, entry.new_id)
 
@@ -40,7 +41,7 @@ def _file_change(git: Git, blobs: BlobReader, entry: RawEntry) -> FileChange:
         # A file that was a link before is new as a file.
         if base is None or base.kind is not FileKind.REGULAR:
             return whole_file(head.load())
-        return parse_patch(git.patch(entry.old_id, entry.new_id))
+        return parse_patch(objects.patch(entry.old_id, entry.new_id))
 
     return FileChange(
         path=entry.path,

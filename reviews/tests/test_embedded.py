@@ -1,12 +1,17 @@
 """The embedded reviewer on real git repositories: what is new, and on changed lines, and nothing else."""
 
 import os
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from reviews import git
 from reviews.analysis import ruff
+from reviews.local_source import open_change
 from reviews.providers.base import ReviewResult, Severity
+from reviews.providers.embedded import EmbeddedReviewer
 from reviews.tests.conftest import between, only, seen, unread
 from reviews.tests.repositories import Repo
 
@@ -263,6 +268,70 @@ def test_the_repositorys_own_linter_settings_are_not_read(review: Review) -> Non
     result = review({"a.py": "X = 1\n", **files}, {"a.py": "X = 1\neval(input())\n"})
 
     assert seen(result) == [("a.py", 2, "S307")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("diff.orderFile", ".nothere"),
+        ("diff.algorithm", "foo"),
+        ("diff.renameLimit", "many"),
+        ("diff.renames", "false"),
+        ("diff.noprefix", "true"),
+        ("diff.mnemonicPrefix", "true"),
+        ("diff.relative", "true"),
+        ("diff.context", "0"),
+        ("diff.interHunkContext", "99"),
+        ("diff.submodule", "log"),
+        ("diff.ignoreSubmodules", "all"),
+        ("diff.wsErrorHighlight", "nonsense"),
+        ("diff.colorMoved", "nonsense"),
+        ("color.ui", "always"),
+        ("color.diff.new", "nonsense"),
+        ("core.whitespace", "tabwidth=nonsense"),
+    ],
+)
+def test_the_repositorys_own_git_settings_are_not_read(repo: Repo, setting: str, value: str) -> None:
+    base = repo.commit({"old.py": LOADS, "b.py": "B = 1\n"})
+    head = repo.commit({"old.py": None, "pkg/new.py": LOADS + "eval('1')\n", "b.py": "B = 1\nexec(input())\n"})
+    plain = between(repo, base, head)
+    (repo.path / ".git" / "config").open("a").write(config_section(setting, value))
+
+    assert seen(plain) == [("b.py", 2, "S102"), ("pkg/new.py", 6, "S307")]
+    assert between(repo, base, head) == plain
+
+
+def config_section(setting: str, value: str) -> str:
+    *section, name = setting.split(".")
+    heading = section[0] if len(section) == 1 else f'{section[0]} "{section[1]}"'
+    return f"[{heading}]\n\t{name} = {value}\n"
+
+
+@pytest.mark.parametrize("kind", ["linked working tree", "borrowed objects", "sha256"])
+def test_objects_are_found_wherever_git_keeps_them(repo: Repo, tmp_path: Path, kind: str) -> None:
+    other = tmp_path / "other"
+    if kind == "sha256":
+        other.mkdir()
+        subprocess.run(["git", "init", "-q", "-b", "main", "--object-format=sha256", "."], cwd=other, check=True)
+        repo = Repo(other)
+    base = repo.commit({"a.py": "A = 1\n"})
+    head = repo.commit({"a.py": "A = 1\neval(input())\n"})
+    if kind == "linked working tree":
+        repo.git("worktree", "add", "-q", str(other), base)
+    elif kind == "borrowed objects":
+        repo.git("clone", "-q", "--shared", str(repo.path), str(other))
+
+    with open_change(other, base, head) as change:
+        assert seen(EmbeddedReviewer().review(change)) == [("a.py", 2, "S307")]
+
+
+def test_a_file_whose_diff_takes_too_long_costs_only_itself(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git, "PATCH_TIMEOUT_SECONDS", 0.0)
+
+    result = review({"a.py": "A = 1\n"}, {"a.py": "A = 1\neval(input())\n", "added.py": "eval(input())\n"})
+
+    assert seen(result) == [("added.py", 1, "S307")]
+    assert unread(result) == {"a.py": "its diff cannot be had: git diff: git took more than 0 s"}
 
 
 def test_assertions_and_passwords_in_tests_are_left_alone(review: Review) -> None:
