@@ -273,7 +273,7 @@ def lock_owed(cursor: Cursor, *, promoted: Sequence[str], limit: int, grace_seco
 
 
 def mark_sent(cursor: Cursor, sent: Sequence[tuple[str, int]]) -> None:
-    """Note the sending of (id, attempt). Rows that were claimed, or run and queued again, meanwhile stay as they are."""
+    """Note the sending of (id, attempt). Rows that were claimed, or have run, meanwhile stay as they are."""
     cursor.execute(
         """
         UPDATE jobs_job AS j SET sent_at = clock_timestamp()

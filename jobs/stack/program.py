@@ -82,6 +82,14 @@ class Program(ABC):
         if self.pid is not None:
             os.kill(self.pid, number)
 
+    def hurry(self) -> None:
+        """End it now, as cleanly as it can."""
+        self.send(self.hurry_signal)
+
+    def kill(self) -> None:
+        """End it whatever it does."""
+        self.send(signal.SIGKILL)
+
     def how_it_ended(self) -> str:
         if self.exit_code is not None and self.exit_code < 0:
             return f"was killed by {signal.Signals(-self.exit_code).name}"
@@ -135,6 +143,22 @@ class ForkedProgram(Program):
         self.target = target
         self.close = close
         self.hurry_signal = hurry_signal
+
+    def hurry(self) -> None:
+        # One that is still starting knows no orderly way to end.
+        if self.ready:
+            super().hurry()
+        else:
+            self.kill()
+
+    def kill(self) -> None:
+        """With all that it has forked, which could not yet have been told to die with it."""
+        if self.pid is None:
+            return
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it leads no group yet
+            self.send(signal.SIGKILL)
 
     def _start(self, output: int) -> tuple[int, int | None]:
         if threading.active_count() > 1:

@@ -128,13 +128,10 @@ class Supervisor:
         """End what is left by force."""
         for program in programs:
             self.say(f"{program.name} is ended by force")
-            # One that is still starting knows no way to end but this.
-            program.send(
-                program.hurry_signal if program.ready or isinstance(program, ServerProgram) else signal.SIGKILL
-            )
+            program.hurry()
         if not self.run_until(lambda: not any(p.running for p in programs), _HURRY_SECONDS):
             for program in programs:
-                program.send(signal.SIGKILL)
+                program.kill()
             self.run_until(lambda: not any(p.running for p in programs))
 
     def drain_output(self, seconds: float = 1.0) -> None:

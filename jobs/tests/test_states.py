@@ -14,8 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def _claim(cursor, job: Job) -> bool:
-    values = {"claim": str(uuid.uuid4()), "worker": "w@h", "pid": 7, "id": job.pk, "task": job.task}
-    cursor.execute(states.CLAIM, values)
+    cursor.execute(states.CLAIM, _claim_values(job))
     return bool(cursor.fetchall())
 
 
@@ -98,9 +97,13 @@ def test_a_claim_counts_the_attempt_and_keeps_the_worker():
     assert (job.attempt, job.worker, job.pid) == (1, "w@h", 7)
 
 
+def _claim_values(job: Job) -> dict[str, str | int]:
+    return {"claim": str(uuid.uuid4()), "worker": "w@h", "pid": 7, "id": job.pk, "task": job.task}
+
+
 def test_a_claim_whose_answer_was_lost_is_given_again_to_its_owner():
     job = make_job()
-    values = {"claim": str(uuid.uuid4()), "worker": "w@h", "pid": 7, "id": job.pk, "task": job.task}
+    values = _claim_values(job)
     with connection.cursor() as cursor:
         for _ in range(2):
             cursor.execute(states.CLAIM, values)
