@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django_filters.rest_framework import DjangoFilterBackend
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -22,12 +22,29 @@ from jobs.operators import jobs as operators
 from jobs.operators.search import find_job
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
+#: Those who may not see jobs are told no more than what became of theirs.
+ENQUEUED = PolymorphicProxySerializer(
+    component_name="EnqueuedAnswer",
+    serializers=[serializers.EnqueuedSerializer, serializers.BriefEnqueuedSerializer],
+    resource_type_field_name=None,
+)
+_CHANGED = PolymorphicProxySerializer(
+    component_name="ChangedAnswer",
+    serializers=[serializers.JobDetailSerializer, serializers.BriefJobSerializer],
+    resource_type_field_name=None,
+)
 _PATH = OpenApiParameter("job_id", str, OpenApiParameter.PATH, description="The job's id, Celery's task id.")
 
 
+def told(request: Request, job: Job, whole: type[serializers.JobSerializer]) -> dict[str, Any]:
+    """The job as this serializer shows it, or its id and state alone to those without jobs.view_job."""
+    shown = whole if request.user.has_perm("jobs.view_job") else serializers.BriefJobSerializer
+    return dict(shown(job, context={"request": request}).data)
+
+
 def enqueued(request: Request, found: operators.Enqueued, *, replayed: bool = False) -> Response:
-    """201 with the new job, or 200 with the unfinished one that took it in."""
-    data = serializers.EnqueuedSerializer(found.job, context={"request": request}).data | {"folded": found.folded}
+    """201 with the new job, or 200 with the unfinished one that took it in, which may be another's."""
+    data = told(request, found.job, serializers.EnqueuedSerializer) | {"folded": found.folded}
     headers = {"Location": reverse("job", args=[found.job.pk], request=request)}
     if replayed:
         headers["Idempotent-Replayed"] = "true"
@@ -61,8 +78,8 @@ class JobsView(ApiView):
             )
         ],
         responses={
-            201: serializers.EnqueuedSerializer,
-            200: OpenApiResponse(serializers.EnqueuedSerializer, "An unfinished job of the same key took it in."),
+            201: ENQUEUED,
+            200: OpenApiResponse(ENQUEUED, "An unfinished job of the same key took it in."),
         },
         filters=False,
     )
@@ -109,14 +126,14 @@ class JobActionView(ApiView):
     def act(self, request: Request, job_id: str, action: Any) -> Response:
         options = self.body(request)
         job = action(self.actor, find_job(job_id).pk, **options)
-        return Response(serializers.JobDetailSerializer(job, context={"request": request}).data)
+        return Response(told(request, job, serializers.JobDetailSerializer))
 
 
 class RetryView(JobActionView):
     required_permission = "jobs.retry_job"
     serializer_class = serializers.RetrySerializer
 
-    @extend_schema(operation_id="jobs_retry", parameters=[_PATH], responses=serializers.JobDetailSerializer)
+    @extend_schema(operation_id="jobs_retry", parameters=[_PATH], responses=_CHANGED)
     def post(self, request: Request, job_id: str) -> Response:
         """Queue a failed or cancelled job again, with other arguments if given."""
         return self.act(request, job_id, operators.retry_job)
@@ -126,7 +143,7 @@ class CancelView(JobActionView):
     required_permission = "jobs.cancel_job"
     serializer_class = serializers.NothingSerializer
 
-    @extend_schema(operation_id="jobs_cancel", parameters=[_PATH], responses=serializers.JobDetailSerializer)
+    @extend_schema(operation_id="jobs_cancel", parameters=[_PATH], responses=_CHANGED)
     def post(self, request: Request, job_id: str) -> Response:
         """Cancel an unfinished job: a waiting one at once, a running one when it next reports."""
         return self.act(request, job_id, operators.cancel_job)
@@ -136,7 +153,7 @@ class DiscardView(JobActionView):
     required_permission = "jobs.discard_job"
     serializer_class = serializers.DiscardSerializer
 
-    @extend_schema(operation_id="jobs_discard", parameters=[_PATH], responses=serializers.JobDetailSerializer)
+    @extend_schema(operation_id="jobs_discard", parameters=[_PATH], responses=_CHANGED)
     def post(self, request: Request, job_id: str) -> Response:
         """Discard a waiting or failed job that nobody wants any more."""
         return self.act(request, job_id, operators.discard_job)

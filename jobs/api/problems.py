@@ -31,7 +31,7 @@ AWAY_SECONDS = 5
 _MEANINGS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (UnknownTask, 400, "unknown-task", "#/task"),
     (ArgumentsDoNotFit, 400, "arguments-do-not-fit", "#/args"),
-    (JobRefused, 400, "job-refused", ""),
+    (JobRefused, 400, "job-refused", ""),  # see _part_of
     (TokenRefused, 400, "token-refused", ""),
     (Job.DoesNotExist, 404, "not-found", ""),
     (ApiToken.DoesNotExist, 404, "not-found", ""),
@@ -57,7 +57,8 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response | None:
     for kind, code, word, pointer in _MEANINGS:
         if isinstance(exc, kind):
             detail = "A value is out of range." if kind is DataError else _sentence(exc)
-            errors = [{"pointer": pointer, "detail": detail}] if pointer else None
+            part = pointer or _part_of(exc)
+            errors = [{"pointer": part, "detail": detail}] if part else None
             headers = {"Retry-After": "1"} if kind is KeyInUse else {}
             return _response(problem(code, word, detail, instance, errors), headers)
     if isinstance(exc, ScheduleRefused):
@@ -67,6 +68,13 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response | None:
     if not isinstance(exc, exceptions.APIException):
         return None
     return _of_drf(exc, instance)
+
+
+def _part_of(exc: Exception) -> str:
+    """The part of the body that the ledger's refusal is about, if its message begins with it."""
+    parts = ("queue", "priority", "run_at", "unique_key", "args")
+    named = str(exc).removeprefix("unknown ").replace("the arguments of", "args", 1).partition(" ")[0]
+    return f"#/{named}" if isinstance(exc, JobRefused) and named in parts else ""
 
 
 def _of_drf(exc: exceptions.APIException, instance: str) -> Response:

@@ -34,6 +34,10 @@ _PROBLEM = {
 
 def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """drf-spectacular's hook: every operation may answer with a problem."""
+    for component in result["components"]["schemas"].values():
+        if "oneOf" in component:
+            # A whole job has all that the brief form has, so it is both.
+            component["anyOf"] = component.pop("oneOf")
     result["components"]["schemas"]["Problem"] = _PROBLEM
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for path in result["paths"].values():

@@ -151,6 +151,25 @@ class EnqueuedSerializer(JobSerializer):
         read_only_fields = fields
 
 
+class BriefJobSerializer(serializers.ModelSerializer[Job]):
+    """What is told of a job to those who may not see jobs."""
+
+    state = serializers.ChoiceField(choices=State.choices)
+
+    class Meta:
+        model = Job
+        fields = ["id", "state"]
+        read_only_fields = fields
+
+
+class BriefEnqueuedSerializer(BriefJobSerializer):
+    folded = serializers.BooleanField(read_only=True)
+
+    class Meta(BriefJobSerializer.Meta):
+        fields = [*BriefJobSerializer.Meta.fields, "folded"]
+        read_only_fields = fields
+
+
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     outcome = serializers.ChoiceField(choices=[*Outcome.choices, ("running", "Running")])
     finished_at = serializers.DateTimeField(allow_null=True)
@@ -260,7 +279,7 @@ class CrontabSerializer(StrictSerializer):
     hour = serializers.CharField(required=False, help_text="* if left out, as for the parts below.")
     day_of_month = serializers.CharField(required=False)
     month_of_year = serializers.CharField(required=False)
-    day_of_week = serializers.CharField(required=False, help_text="0 is Sunday.")
+    day_of_week = serializers.CharField(required=False, help_text="0 or 7 is Sunday.")
     timezone = serializers.CharField(required=False, help_text="Such as Europe/Lisbon; the site's if left out.")
 
 

@@ -121,8 +121,8 @@ BAD_JOBS: list[tuple[Any, str, str]] = [
     ({"task": "selftest.echo", "args": [1], "run_at": "tomorrow"}, "#/run_at", "format"),
     ({"task": "selftest.echo", "args": [1], "run_at": "9999-12-31T23:59:59-14:00"}, "#/run_at", "out of range"),
     ({"task": "selftest.echo", "args": [1], "run_at": "0001-01-01T00:00:00+14:00"}, "#/run_at", "out of range"),
-    ({"task": "selftest.echo", "args": [1], "run_at": "2126-01-01T00:00:00Z"}, "", "ahead"),
-    ({"task": "selftest.echo", "args": [1], "run_at": "2020-01-01T00:00:00Z"}, "", "in the past"),
+    ({"task": "selftest.echo", "args": [1], "run_at": "2126-01-01T00:00:00Z"}, "#/run_at", "ahead"),
+    ({"task": "selftest.echo", "args": [1], "run_at": "2020-01-01T00:00:00Z"}, "#/run_at", "in the past"),
     ({"task": "selftest.echo", "args": [1], "unique_key": "x" * 256}, "#/unique_key", "255"),
     ({"task": "selftest.echo", "args": [1], "unique_key": ""}, "#/unique_key", "blank"),
     ({"task": "selftest.echo", "args": [1], "state": "succeeded"}, "#/state", "unknown field; choose from: task"),
@@ -556,3 +556,34 @@ def test_other_arguments_need_a_permission_of_their_own() -> None:
     answer = problem(post(caller(person("anna", "jobs.retry_job")), f"{JOBS}job-1/retry/", {"args": [2]}), 403)
 
     assert "edit_job_arguments" in answer["detail"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("action", ["retry", "cancel", "discard"])
+def test_who_may_not_see_jobs_is_told_no_more_than_what_became_of_one(action: str) -> None:
+    make(state=State.QUEUED if action == "cancel" else State.FAILED, args=["secret"], error="secret")
+    blind, seeing = (f"jobs.{action}_job",), (f"jobs.{action}_job", VIEW)
+
+    told = post(caller(person("anna", *blind)), f"{JOBS}job-1/{action}/").json()
+
+    assert told == {"id": "job-1", "state": Job.objects.get().state}
+    Job.objects.all().delete()
+    make(state=State.QUEUED if action == "cancel" else State.FAILED, args=["secret"])
+    whole = post(caller(person("ben", *seeing)), f"{JOBS}job-1/{action}/").json()
+    assert (whole["args"], "attempts" in whole) == (["secret"], True)
+
+
+@pytest.mark.django_db
+def test_a_job_that_another_enqueued_does_not_show_its_arguments_to_who_may_only_enqueue(api: Client) -> None:
+    body = {"task": "selftest.echo", "args": ["secret"], "unique_key": "k"}
+    held = post(api, JOBS, body).json()
+    anna = caller(person("anna", "jobs.enqueue_job"))
+
+    folded = post(anna, JOBS, body | {"args": ["mine"]})
+    own = post(anna, JOBS, body | {"unique_key": "other"}, **{"idempotency-key": "i"})
+    again = post(anna, JOBS, body | {"unique_key": "other"}, **{"idempotency-key": "i"})
+
+    assert (folded.status_code, folded.json()) == (200, {"id": held["id"], "state": held["state"], "folded": True})
+    assert (own.status_code, set(own.json())) == (201, {"id", "state", "folded"})
+    assert (again.json(), again["Idempotent-Replayed"]) == (own.json(), "true")
+    assert held["args"] == ["secret"]
