@@ -60,7 +60,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         label="Crontab",
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"placeholder": "30 8 * * 1-5", "spellcheck": "false"}),
-        help_text="Minute, hour, day of the month, month, day of the week (0 is Sunday); * for any, */15 for steps.",
+        help_text="Minute, hour, day of the month, month, day of the week (0, 7: Sunday); * for any, */15 for steps.",
     )
     cron_zone = TimeZoneFormField(label="Time zone", required=False, use_pytz=False, widget=UnfoldAdminSelectWidget)
     clocked_at = LocalTime(label="Time", required=False)

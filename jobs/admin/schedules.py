@@ -21,7 +21,7 @@ from jobs.admin.schedule_form import ScheduleForm
 from jobs.ledger.errors import JobRefused
 from jobs.models import Job
 from jobs.operators.schedule_edits import create_schedule, delete_schedule, edit_schedule
-from jobs.operators.schedules import ScheduleNotFound, ScheduleUnusable, enqueue_run, set_enabled
+from jobs.operators.schedules import MayNotEnqueue, ScheduleNotFound, ScheduleUnusable, enqueue_run, set_enabled
 from jobs.operators.search import is_storable, newest
 from jobs.operators.timetables import ScheduleRefused
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
@@ -133,7 +133,13 @@ class ScheduleAdmin(BaseAdmin):
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("jobs.enqueue_job")
 
-    @admin.action(description="Enable", permissions=["change"])
+    def has_enable_permission(self, request: HttpRequest) -> bool:
+        return self.has_change_permission(request) and self.has_run_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and self.has_run_permission(request)
+
+    @admin.action(description="Enable", permissions=["enable"])
     def enable_selected(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
         self._switch(request, queryset, True)
 
@@ -147,15 +153,21 @@ class ScheduleAdmin(BaseAdmin):
             self._run(request, pk)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[PeriodicTask], enabled: bool) -> None:
-        chosen = list(queryset.values_list("pk", "enabled"))
+        chosen = list(queryset.values_list("pk", "name", "enabled"))
         word = "enabled" if enabled else "disabled"
-        for pk, was in chosen:
-            if was is not enabled:
+        changed = 0
+        for pk, name, was in chosen:
+            if was is enabled:
+                continue
+            try:
                 set_enabled(actor_of(request), pk, enabled)
-        changed = sum(was is not enabled for _, was in chosen)
+                changed += 1
+            except (ScheduleRefused, ScheduleNotFound) as exc:
+                messages.error(request, f"{name} is not {word}: {exc}")
         text = f"{changed} {'schedule' if changed == 1 else 'schedules'} {word}"
-        if changed < len(chosen):
-            text += f"; {len(chosen) - changed} not, because they were {word} before"
+        before = sum(was is enabled for _, _, was in chosen)
+        if before:
+            text += f"; {before} not, because they were {word} before"
         messages.add_message(request, messages.SUCCESS if changed else messages.WARNING, f"{text}.")
 
     def _run(self, request: HttpRequest, pk: int) -> None:
@@ -235,7 +247,7 @@ class ScheduleAdmin(BaseAdmin):
                 for job in jobs
             ],
             "may_run": self.has_run_permission(request),
-            "may_switch": self.has_change_permission(request, task),
+            "may_switch": self.has_change_permission(request) if task.enabled else self.has_enable_permission(request),
         }
 
     def changeform_view(
@@ -247,7 +259,8 @@ class ScheduleAdmin(BaseAdmin):
     ) -> Any:
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except (ScheduleRefused, ScheduleNotFound) as exc:  # somebody else was first, after the form was checked
+        except (ScheduleRefused, ScheduleNotFound, MayNotEnqueue) as exc:
+            # Somebody else was first, after the form was checked; or only another name or queue may be given.
             return self.to_list(request, f"Not saved: {exc}")
 
     def save_model(self, request: HttpRequest, obj: PeriodicTask, form: ScheduleForm, change: bool) -> None:

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
 from jobs.api import serializers
-from jobs.api.job_views import enqueued
+from jobs.api.job_views import ENQUEUED, enqueued
 from jobs.api.pagination import ByName
 from jobs.api.views import ApiView, whole_list
 from jobs.ledger.errors import JobRefused
@@ -22,7 +22,7 @@ from jobs.operators import queues, schedule_edits, schedules
 from jobs.registry import ArgumentsDoNotFit, UnknownTask, registered_tasks
 from jobs.schedules.next_runs import MAX_COUNT, next_runs
 
-_ID = OpenApiParameter("schedule_id", str, OpenApiParameter.PATH, description="The schedule's number or name.")
+_ID = OpenApiParameter("schedule_id", int, OpenApiParameter.PATH, description="The schedule's number.")
 
 
 def _page_of(serializer: Any, name: str) -> Any:
@@ -100,19 +100,19 @@ class ScheduleView(ApiView):
     serializer_class = serializers.ScheduleSpecSerializer
 
     @extend_schema(operation_id="schedules_show", parameters=[_ID], responses=serializers.ScheduleSerializer)
-    def get(self, request: Request, schedule_id: str) -> Response:
+    def get(self, request: Request, schedule_id: int) -> Response:
         """One schedule."""
         return Response(serializers.ScheduleSerializer(schedules.find_schedule(schedule_id)).data)
 
     @extend_schema(operation_id="schedules_change", parameters=[_ID], responses=serializers.ScheduleSerializer)
-    def patch(self, request: Request, schedule_id: str) -> Response:
+    def patch(self, request: Request, schedule_id: int) -> Response:
         """Change the fields that are named; a new timetable takes the place of the one before."""
         changes = self.body(request, partial=True)
         changed = schedule_edits.edit_schedule(self.actor, schedule_id, changes)
         return Response(serializers.ScheduleSerializer(changed).data)
 
     @extend_schema(operation_id="schedules_delete", parameters=[_ID], responses={204: None})
-    def delete(self, request: Request, schedule_id: str) -> Response:
+    def delete(self, request: Request, schedule_id: int) -> Response:
         """Delete a schedule; its jobs stay."""
         schedule_edits.delete_schedule(self.actor, schedule_id)
         return Response(status=204)
@@ -127,11 +127,11 @@ class ScheduleRunView(ApiView):
         operation_id="schedules_run",
         parameters=[_ID],
         responses={
-            201: serializers.EnqueuedSerializer,
-            200: OpenApiResponse(serializers.EnqueuedSerializer, "An unfinished job of the same key took it in."),
+            201: ENQUEUED,
+            200: OpenApiResponse(ENQUEUED, "An unfinished job of the same key took it in."),
         },
     )
-    def post(self, request: Request, schedule_id: str) -> Response:
+    def post(self, request: Request, schedule_id: int) -> Response:
         """Enqueue a schedule's job at once; when it next runs by itself stays as it is."""
         self.body(request)
         try:
@@ -152,7 +152,7 @@ class ScheduleUpcomingView(ApiView):
         parameters=[_ID, OpenApiParameter("count", OpenApiTypes.INT, description="From 1 to 100; 5 if left out.")],
         responses=_page_of(serializers.RunSerializer, "RunPage"),
     )
-    def get(self, request: Request, schedule_id: str) -> Response:
+    def get(self, request: Request, schedule_id: int) -> Response:
         """When a schedule runs next."""
         runs = next_runs(schedules.find_schedule(schedule_id), self._count(request))
         return whole_list(list(self.get_serializer(runs, many=True).data))

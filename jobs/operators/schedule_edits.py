@@ -14,9 +14,9 @@ from django_celery_beat.models import PeriodicTask
 
 from jobs.lanes import QUEUES
 from jobs.operators.actors import Actor
-from jobs.operators.schedules import find_schedule, set_enabled
+from jobs.operators.schedules import find_schedule, require_enqueue, set_enabled
 from jobs.operators.search import is_storable
-from jobs.operators.timetables import KINDS, ScheduleRefused, check_year, find_timetable, refuse
+from jobs.operators.timetables import KINDS, ScheduleRefused, check_runs, check_year, find_timetable, refuse
 from jobs.registry import ArgumentsDoNotFit, UnknownTask, check_arguments, find_task
 
 MAX_NAME = 200
@@ -27,14 +27,19 @@ PLAIN = (
     "description",
 )
 FIELDS = (*PLAIN, "args", "kwargs", *KINDS)
+#: The parts that say when it runs.
+WHEN = {*KINDS, "start_time", "expires", "one_off", "enabled"}
+#: The audited parts that only those may change who may enqueue.
+SENDS = {*KINDS, "start_time", "expires", "one_off", "task", "arguments"}
 
 
 def create_schedule(actor: Actor, spec: dict[str, Any]) -> PeriodicTask:
     """Store a new schedule; beat picks it up within seconds.
 
-    Raises PermissionDenied (django_celery_beat.add_periodictask) or ScheduleRefused.
+    Raises PermissionDenied (django_celery_beat.add_periodictask and jobs.enqueue_job) or ScheduleRefused.
     """
     actor.require("django_celery_beat.add_periodictask")
+    require_enqueue(actor)
     with transaction.atomic():
         return _store(actor, PeriodicTask(), spec)
 
@@ -43,8 +48,8 @@ def edit_schedule(actor: Actor, schedule_id: int | str, changes: dict[str, Any])
     """Change the parts that are named, and leave the others; a timetable takes the place of the one before.
 
     When it last ran is kept, unless the schedule is switched on: then it counts from now. Enabling or disabling alone
-    is `set_enabled`. Raises PermissionDenied (django_celery_beat.change_periodictask), ScheduleNotFound, or
-    ScheduleRefused, also when no part is named.
+    is `set_enabled`. Raises PermissionDenied (django_celery_beat.change_periodictask, and jobs.enqueue_job for its
+    task, arguments and times and to switch it on), ScheduleNotFound, or ScheduleRefused, also when no part is named.
     """
     actor.require("django_celery_beat.change_periodictask")
     if not changes:
@@ -84,6 +89,11 @@ def apply_changes(schedule: PeriodicTask, changes: dict[str, Any]) -> None:
             errors |= exc.errors
     if errors:
         raise ScheduleRefused(errors)
+    if WHEN & set(new):
+        if schedule.one_off:
+            # Its single run is one to come, however often it ran before.
+            schedule.total_run_count = 0
+        check_runs(schedule)
 
 
 def _store(actor: Actor, schedule: PeriodicTask, changes: dict[str, Any]) -> PeriodicTask:
@@ -99,7 +109,10 @@ def _store(actor: Actor, schedule: PeriodicTask, changes: dict[str, Any]) -> Per
         changed["arguments"] = ["edited", "edited"]
     if not changed:
         return schedule
-    if schedule.enabled and not was_enabled:
+    is_switched_on = schedule.enabled and not was_enabled
+    if is_new or is_switched_on or SENDS & set(changed):
+        require_enqueue(actor)
+    if is_switched_on:
         last_run_at = None  # with its old last run it would be overdue, and run at once
     try:
         with transaction.atomic():

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
@@ -13,6 +14,7 @@ from jobs.ledger.errors import JobRefused
 from jobs.models import Job
 from jobs.operators.actors import Actor
 from jobs.operators.jobs import Enqueued
+from jobs.operators.timetables import check_runs
 from jobs.registry import ArgumentsDoNotFit, check_arguments, find_task
 
 
@@ -24,34 +26,65 @@ class ScheduleUnusable(ValueError):
     """The schedule's arguments or headers cannot be read; the message says which."""
 
 
+class MayNotEnqueue(PermissionDenied):
+    """A schedule sends jobs, so whoever says what it sends and when must be allowed to enqueue them."""
+
+
 def find_schedule(id_or_name: int | str) -> PeriodicTask:
-    """By id, or else by name. Raises ScheduleNotFound, naming what there is."""
+    """A number by id; a text by id or by name.
+
+    Raises ScheduleNotFound, naming what there is, also for a text that is the id of one schedule and the name of
+    another.
+    """
     schedules = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
     text = str(id_or_name)
     # More digits than a Postgres integer has would be an error there.
-    if text.isascii() and text.isdigit() and len(text) < 10:
-        found = schedules.filter(pk=int(text)).first()
-        if found is not None:
-            return found
-    found = None if "\x00" in text else schedules.filter(name=text).first()
+    is_id = text.isascii() and text.isdigit() and len(text) < 10
+    by_id = schedules.filter(pk=int(text)).first() if is_id else None
+    is_name = isinstance(id_or_name, str) and "\x00" not in text
+    by_name = schedules.filter(name=text).first() if is_name else None
+    if by_id and by_name and by_id != by_name:
+        raise ScheduleNotFound(
+            f"{text!r} is the id of schedule {by_id.name!r} and the name of schedule {by_name.pk}; "
+            f"for the first give its name, for the second its id"
+        )
+    found = by_id or by_name
     if found is None:
         known = ", ".join(sorted(PeriodicTask.objects.values_list("name", flat=True)[:50])) or "none yet"
         raise ScheduleNotFound(f"no schedule {text[:200]!r}; there are: {known}")
     return found
 
 
+def require_enqueue(actor: Actor) -> None:
+    """Raises MayNotEnqueue (jobs.enqueue_job)."""
+    if not actor.may("jobs.enqueue_job"):
+        raise MayNotEnqueue(
+            f"{actor.name or 'anonymous'} lacks the permission jobs.enqueue_job, which it takes to make a schedule, to "
+            "switch one on, and to change its task, arguments or times"
+        )
+
+
 def set_enabled(actor: Actor, schedule_id: int | str, enabled: bool) -> PeriodicTask:
     """Switch a schedule on or off; beat picks it up within seconds. Doing so again changes nothing.
 
-    Raises PermissionDenied (django_celery_beat.change_periodictask) or ScheduleNotFound.
+    Raises PermissionDenied (django_celery_beat.change_periodictask, and jobs.enqueue_job to switch it on),
+    ScheduleNotFound, or ScheduleRefused for one that has no next run.
     """
     actor.require("django_celery_beat.change_periodictask")
+    if enabled:
+        require_enqueue(actor)
     with transaction.atomic():
         found = find_schedule(schedule_id)
         change: dict[str, Any] = {"enabled": enabled, "date_changed": timezone.now()}
         if enabled:
             # Counted from now: with its old last run, it would be overdue and run at once.
             change["last_run_at"] = None
+            # One that runs a single time would be switched off for the run it had.
+            change |= {"total_run_count": 0} if found.one_off else {}
+            if not found.enabled:
+                for name, value in change.items():
+                    setattr(found, name, value)
+                check_runs(found)
         # Not save(): that forgets the last run of a schedule that is switched off.
         if PeriodicTask.objects.filter(pk=found.pk, enabled=not enabled).update(**change):
             PeriodicTasks.update_changed()

@@ -3,11 +3,13 @@
 A part that cannot be is told under its own name, such as `crontab.minute`.
 """
 
+import re
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo, available_timezones
 
+from celery.schedules import ParseException, crontab_parser
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django_celery_beat.models import (
@@ -15,13 +17,19 @@ from django_celery_beat.models import (
     ClockedSchedule,
     CrontabSchedule,
     IntervalSchedule,
+    PeriodicTask,
     SolarSchedule,
 )
+
+from jobs.schedules.next_runs import next_runs
 
 KINDS = ("interval", "crontab", "clocked", "solar")
 PERIODS = ("seconds", "minutes", "hours", "days")
 MAX_EVERY = 100_000
 CRON_PARTS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+#: For each part how many values it has, and the least.
+_CRON_VALUES = dict(zip(CRON_PARTS, ((60, 0), (24, 0), (31, 1), (12, 1), (7, 0)), strict=True))
+_DAYS = re.compile(r"(?:0?(\d)-)?0?(\d)(?:/(\d))?", re.ASCII)
 EVENTS = tuple(event for event, _ in SOLAR_SCHEDULES)
 #: At the ends of the calendar, another time zone's year is one that Python does not have.
 EARLIEST_YEAR, LATEST_YEAR = 1970, 9000
@@ -73,6 +81,20 @@ def check_year(name: str, value: datetime) -> None:
         refuse(name, f"the year {value.year} is absurd; choose one from {EARLIEST_YEAR} to {LATEST_YEAR}")
 
 
+def check_runs(schedule: PeriodicTask) -> None:
+    """Refuse one that is enabled and has no next run. Raises ScheduleRefused."""
+    if not schedule.enabled or next_runs(schedule, 1):
+        return
+    expires, schedule.expires = schedule.expires, None
+    first = next_runs(schedule, 1)
+    schedule.expires = expires
+    if first and expires:
+        when = f"its next run would be at {first[0].isoformat()}, and it ends at {expires.isoformat()}"
+        refuse("expires", f"it would never run: {when}; choose a later end, or switch it off")
+    kind = next((name for name in KINDS if getattr(schedule, name) is not None), "")
+    refuse(kind, "it would never run, for no day is like that; choose other times, or switch it off")
+
+
 def _needed(kind: str, given: dict[str, Any], *names: str) -> list[Any]:
     unknown = [name for name in given if name not in (*names, *CRON_PARTS, "timezone")]
     missing = {f"{kind}.{name}": "this kind of schedule needs it" for name in names if given.get(name) in (None, "")}
@@ -117,6 +139,7 @@ def _degrees(name: str, value: Any, most: int) -> Decimal:
 def _crontab(given: dict[str, Any]) -> Any:
     _needed("crontab", {name: given[name] for name in given if name not in CRON_PARTS[1:]}, "minute")
     parts = {name: "*" if given.get(name) in (None, "") else str(given[name]) for name in CRON_PARTS}
+    parts["day_of_week"] = ",".join(_sundays(part) for part in parts["day_of_week"].split(","))
     zone = given.get("timezone") or timezone.get_default_timezone_name()
     if str(zone) not in available_timezones():
         refuse("crontab.timezone", f"unknown time zone {str(zone)[:60]!r}; choose one such as Europe/Lisbon or UTC")
@@ -126,7 +149,35 @@ def _crontab(given: dict[str, Any]) -> Any:
     except ValidationError as exc:
         problems = {f"crontab.{name}": " ".join(texts) for name, texts in exc.message_dict.items()}
         raise ScheduleRefused(problems) from None
+    _check_parts(parts)
     return timetable
+
+
+def _sundays(part: str) -> str:
+    """Write Sunday as 0, all that Celery knows: cron takes 7 for it too, alone and at an end of a range."""
+    match = _DAYS.fullmatch(part.strip())
+    if match is None or "7" not in (match[1], match[2]):
+        return part
+    if match[1] is None:
+        return part if match[3] else "0"
+    step = int(match[3] or 1)
+    start, end = (int(day) for day in match.group(1, 2))
+    if start == end:
+        return "0"
+    start = start if start < end else start % 7
+    if not step or not start <= end <= 7:
+        return part
+    days = [day % 7 for day in range(start, end + 1, step)]
+    return "*" if len(set(days)) == 7 else ",".join(str(day) for day in dict.fromkeys(days))
+
+
+def _check_parts(parts: dict[str, str]) -> None:
+    """What django-celery-beat takes and Celery cannot read would be stored, and never run. Raises ScheduleRefused."""
+    for name, text in parts.items():
+        try:
+            crontab_parser(*_CRON_VALUES[name]).parse(text)
+        except (ValueError, ParseException) as exc:
+            refuse(f"crontab.{name}", f"{text[:80]!r} cannot be read ({exc}); write it as 1-5, */2 or 1,3")
 
 
 def _found_or_new(model: Any, **values: Any) -> Any:

@@ -37,7 +37,8 @@ def schedule(db) -> PeriodicTask:
 @pytest.fixture
 def editor(db):
     return client_with(
-        *(f"{BEAT}.{verb}_periodictask" for verb in ("view", "add", "change", "delete")), "jobs.view_job"
+        *(f"{BEAT}.{verb}_periodictask" for verb in ("view", "add", "change", "delete")),
+        *("jobs.view_job", "jobs.enqueue_job"),
     )
 
 

@@ -140,11 +140,11 @@ SYSTEM_PERMISSIONS = [
     ("GET", "queues/", "jobs.view_job"),
     ("GET", "workers/", "jobs.view_worker"),
     ("GET", "schedules/", "django_celery_beat.view_periodictask"),
-    ("GET", "schedules/nightly/", "django_celery_beat.view_periodictask"),
-    ("GET", "schedules/nightly/upcoming/", "django_celery_beat.view_periodictask"),
-    ("PATCH", "schedules/nightly/", "django_celery_beat.change_periodictask"),
-    ("POST", "schedules/nightly/run/", "jobs.enqueue_job"),
-    ("DELETE", "schedules/nightly/", "django_celery_beat.delete_periodictask"),
+    ("GET", "schedules/{id}/", "django_celery_beat.view_periodictask"),
+    ("GET", "schedules/{id}/upcoming/", "django_celery_beat.view_periodictask"),
+    ("PATCH", "schedules/{id}/", "django_celery_beat.change_periodictask"),
+    ("POST", "schedules/{id}/run/", "jobs.enqueue_job"),
+    ("DELETE", "schedules/{id}/", "django_celery_beat.delete_periodictask"),
     ("GET", "tokens/", "jobs.view_apitoken"),
 ]
 
@@ -156,7 +156,9 @@ def test_each_permission_opens_what_it_names(
 ) -> None:
     body = json.dumps({"enabled": False} if method == "PATCH" else {})
 
-    response = caller(person("anna", held)).generic(method, V1 + path, body, content_type="application/json")
+    response = caller(person("anna", held)).generic(
+        method, V1 + path.replace("{id}", str(schedule.pk)), body, content_type="application/json"
+    )
 
     if held == needed:
         assert response.status_code in (200, 201, 204), response.content
@@ -220,10 +222,10 @@ def test_a_worker_tells_what_it_runs_and_lists_are_paged(api: Client) -> None:
 # --- schedules ------------------------------------------------------------------------------------------------------
 
 
-def test_a_schedule_is_shown_by_id_and_by_name(api: Client, schedule: PeriodicTask) -> None:
-    by_name, by_id = (api.get(f"{V1}schedules/{key}/").json() for key in ("nightly", schedule.pk))
+def test_a_schedule_is_shown_by_its_id_alone(api: Client, schedule: PeriodicTask) -> None:
+    by_id = api.get(f"{V1}schedules/{schedule.pk}/").json()
 
-    assert by_name == by_id
+    problem(api.get(f"{V1}schedules/nightly/"), 404)
     assert by_id["schedule"] == "at 03:30 daily, Europe/Lisbon"
     assert (by_id["args"], by_id["kwargs"], by_id["time_zone"]) == ([1], {}, "Europe/Lisbon")
     assert "nightly" in [row["name"] for row in api.get(V1 + "schedules/").json()["results"]]
@@ -244,12 +246,12 @@ def test_a_schedule_is_switched_run_and_asked_for_its_next_runs(api: Client, sch
 
 @pytest.mark.parametrize("body", [{}, {"enabled": "yes"}, {"enabled": None}, {"enabled": 1}, {"task": "x"}, [], 5])
 def test_a_change_of_a_schedule_that_cannot_be_is_refused(api: Client, schedule: PeriodicTask, body: Any) -> None:
-    problem(api.patch(f"{V1}schedules/nightly/", json.dumps(body), content_type="application/json"), 400)
+    problem(api.patch(f"{V1}schedules/{schedule.pk}/", json.dumps(body), content_type="application/json"), 400)
 
 
 @pytest.mark.parametrize("count", ["0", "101", "-1", "five", "9" * 50, ""])
 def test_a_wrong_count_is_refused(api: Client, schedule: PeriodicTask, count: str) -> None:
-    problem(api.get(f"{V1}schedules/nightly/upcoming/?count={count}"), 400)
+    problem(api.get(f"{V1}schedules/{schedule.pk}/upcoming/?count={count}"), 400)
 
 
 @pytest.mark.parametrize("key", ["0", "9" * 30, "nope", "%00", "%F0%9F%9A%82", "x" * 3000, "a%2Fb", "-1"])
@@ -260,12 +262,12 @@ def test_an_unknown_schedule_is_not_found(api: Client, key: str) -> None:
 
 def test_a_schedule_that_cannot_run_is_a_conflict(api: Client) -> None:
     row = IntervalSchedule.objects.create(every=1, period="hours")
-    PeriodicTask.objects.create(name="foreign", task="os.system", interval=row)
-    PeriodicTask.objects.create(name="broken", task="selftest.echo", args="{", interval=row)
+    foreign = PeriodicTask.objects.create(name="foreign", task="os.system", interval=row).pk
+    broken = PeriodicTask.objects.create(name="broken", task="selftest.echo", args="{", interval=row).pk
 
-    assert "unknown task" in problem(post(api, f"{V1}schedules/foreign/run/"), 409)["detail"]
-    assert "not JSON" in problem(post(api, f"{V1}schedules/broken/run/"), 409)["detail"]
-    assert api.get(f"{V1}schedules/broken/").json()["args"] == "{"
+    assert "unknown task" in problem(post(api, f"{V1}schedules/{foreign}/run/"), 409)["detail"]
+    assert "not JSON" in problem(post(api, f"{V1}schedules/{broken}/run/"), 409)["detail"]
+    assert api.get(f"{V1}schedules/{broken}/").json()["args"] == "{"
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

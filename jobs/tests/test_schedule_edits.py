@@ -123,7 +123,7 @@ def test_a_change_keeps_the_rest_and_the_last_run_and_tells_beat(api: Client, sc
     PeriodicTask.objects.filter(pk=schedule.pk).update(last_run_at=last)
     PeriodicTasks.objects.update_or_create(ident=1, defaults={"last_update": last})
 
-    body = patch(api, "nightly", {"interval": HOURLY, "priority": 9, "args": [8]}).json()
+    body = patch(api, schedule.pk, {"interval": HOURLY, "priority": 9, "args": [8]}).json()
 
     schedule.refresh_from_db()
     assert (body["interval"], body["crontab"], body["args"], body["priority"]) == (HOURLY, None, [8], 9)
@@ -136,7 +136,7 @@ def test_a_change_keeps_the_rest_and_the_last_run_and_tells_beat(api: Client, sc
 
 
 def test_what_changes_nothing_is_not_recorded(api: Client, schedule: PeriodicTask) -> None:
-    assert patch(api, "nightly", SPEC).status_code == 200
+    assert patch(api, schedule.pk, SPEC).status_code == 200
     assert not AuditEntry.objects.filter(action__startswith="schedule.").exists()
 
 
@@ -146,7 +146,7 @@ def test_a_wrong_change_is_refused_and_changes_nothing(
 ) -> None:
     schedule_edits.create_schedule(command_actor(), SPEC | {"name": "taken"})
 
-    problem(patch(api, "nightly", wrong), 400)
+    problem(patch(api, schedule.pk, wrong), 400)
 
     after = PeriodicTask.objects.get(pk=schedule.pk)
     assert (after.name, after.date_changed) == ("nightly", schedule.date_changed)
@@ -185,10 +185,10 @@ def test_each_deed_needs_its_permission(schedule: PeriodicTask) -> None:
         schedule_edits.edit_schedule(anna, schedule.pk, {"priority": 1})
     with pytest.raises(PermissionDenied, match="delete_periodictask"):
         schedule_edits.delete_schedule(anna, schedule.pk)
-    adder = caller(person("ben", f"{BEAT}.add_periodictask"))
+    adder = caller(person("ben", f"{BEAT}.add_periodictask", "jobs.enqueue_job"))
     assert post(adder, V1 + "schedules/", SPEC | {"name": "taken"}).status_code == 201
-    problem(patch(adder, "nightly", {"priority": 1}), 403)
-    problem(adder.delete(f"{V1}schedules/nightly/"), 403)
+    problem(patch(adder, schedule.pk, {"priority": 1}), 403)
+    problem(adder.delete(f"{V1}schedules/{schedule.pk}/"), 403)
     assert count() == 2
 
 

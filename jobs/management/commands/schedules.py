@@ -6,11 +6,12 @@ from typing import Any
 from django.core.management.base import CommandError
 from django_celery_beat.models import PeriodicTask
 
-from jobs.api.serializers import EnqueuedSerializer, ScheduleSerializer
+from jobs.api.serializers import EnqueuedSerializer, RunSerializer, ScheduleSerializer
 from jobs.management.output import OperatorCommand, add_verbs, json_option, time_option
 from jobs.operators import schedule_edits, schedules
 from jobs.operators.actors import command_actor
 from jobs.operators.timetables import parse_cron, parse_every
+from jobs.schedules.next_runs import MAX_COUNT, next_runs
 
 CLEARABLE = ("queue", "priority", "start_time", "expires", "expire_seconds")
 COLUMNS = {
@@ -37,6 +38,7 @@ class Command(OperatorCommand):
                 ("delete", "delete a schedule; its jobs stay", _add_schedule),
                 ("enable", "switch a schedule on, counting from now", _add_schedule),
                 ("disable", "switch a schedule off", _add_schedule),
+                ("upcoming", "list a schedule's next runs", _add_upcoming),
                 ("run", "enqueue a schedule's job at once and print its id", _add_schedule),
             ],
         )
@@ -57,6 +59,8 @@ class Command(OperatorCommand):
             self._tell("changed", changed, as_json)
         elif verb == "delete":
             self._tell("deleted", schedule_edits.delete_schedule(command_actor(), options["schedule"]), as_json)
+        elif verb == "upcoming":
+            self._upcoming(options["schedule"], options["count"], as_json)
         elif verb == "run":
             self._run(options["schedule"], as_json)
         else:
@@ -73,6 +77,18 @@ class Command(OperatorCommand):
             self.print_json(ScheduleSerializer(changed).data)
         self.say(f"{changed.name} is {'enabled' if enabled else 'disabled'}")
 
+    def _upcoming(self, schedule: str, count: int, as_json: bool) -> None:
+        if not 1 <= count <= MAX_COUNT:
+            raise CommandError(f"--count is {count}; it takes 1 to {MAX_COUNT}", returncode=2)
+        found = schedules.find_schedule(schedule)
+        runs = [RunSerializer(run).data for run in next_runs(found, count)]
+        if not runs:
+            self.say(f"{found.name} has no next run" if found.enabled else f"{found.name} is disabled")
+        if as_json:
+            self.print_json(runs)
+        else:
+            self.print_table({"run_at": "RUNS AT", "in_seconds": "IN SECONDS"}, runs)
+
     def _run(self, schedule: str, as_json: bool) -> None:
         found = schedules.enqueue_run(command_actor(), schedule)
         if found.folded:
@@ -85,6 +101,11 @@ class Command(OperatorCommand):
 
 def _add_schedule(parser: ArgumentParser) -> None:
     parser.add_argument("schedule", metavar="NAME-OR-ID")
+
+
+def _add_upcoming(parser: ArgumentParser) -> None:
+    _add_schedule(parser)
+    parser.add_argument("--count", type=int, default=5, help=f"how many, up to {MAX_COUNT} (default 5)")
 
 
 def _add_edit(parser: ArgumentParser) -> None:
