@@ -92,16 +92,28 @@ def _beat() -> list[Finding]:
 
 def _schedules() -> list[Finding]:
     late = timezone.now() - OVERDUE_AFTER
-    overdue = []
+    overdue, never = [], []
     enabled = PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab", "solar", "clocked")
     for task in enabled:
         due = next_runs(task, 1, task.last_run_at or task.date_changed)
         if due and due[0] < late:
             overdue.append(f"{task.name} (due {due[0]:%Y-%m-%d %H:%M %Z})")
+        # Beat switches off what has had its single run.
+        elif not next_runs(task, 1) and not (task.one_off and task.total_run_count):
+            never.append(task.name)
+    found = []
     if overdue:
-        names = ", ".join(overdue[:5]) + (" …" if len(overdue) > 5 else "")
-        return [Finding("schedules", "wrong", f"overdue: {names}", "see that a beat is alive, and read its log")]
-    return [Finding("schedules", "ok", "none is overdue")]
+        found.append(
+            Finding("schedules", "wrong", f"overdue: {_some(overdue)}", "see that a beat is alive, and read its log")
+        )
+    if never:
+        remedy = "give it other times, or switch it off: manage.py schedules disable NAME"
+        found.append(Finding("schedules", "wrong", f"enabled, but without a next run: {_some(never)}", remedy))
+    return found or [Finding("schedules", "ok", "none is overdue, and each has a next run")]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 _WITH_TABLES: tuple[Callable[[], list[Finding]], ...] = (_lanes, _beat, _schedules)

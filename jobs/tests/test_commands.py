@@ -193,6 +193,9 @@ def test_an_unknown_id_is_wrong_use_and_nothing_is_done() -> None:
         ("enqueue selftest.echo value=1 --run-at 2020-01-01T00:00Z", 2, "in the past"),
         ("enqueue selftest.echo value=1 --wait -1", 2, "--wait is -1"),
         ("enqueue selftest.echo value=1 --wait 0", 1, "is still queued after 0 s"),
+        ("enqueue selftest.echo value=1 --wait nan", 2, "--wait is nan; it must be a number of seconds"),
+        ("enqueue selftest.echo value=1 --wait inf", 2, "--wait is inf"),
+        ("enqueue selftest.echo value=1 --wait=-1", 2, "--wait is -1.0"),
         ("retry a --args 5", 2, "must be a list"),
     ],
 )
@@ -261,6 +264,10 @@ def test_the_doctor_names_what_is_wrong_and_what_to_do() -> None:
     row = IntervalSchedule.objects.create(every=1, period="hours")
     task = PeriodicTask.objects.create(name="late", task="selftest.echo", interval=row)
     PeriodicTask.objects.filter(pk=task.pk).update(last_run_at=timezone.now() - timedelta(hours=3))
+    end = timezone.now() + timedelta(minutes=1)
+    PeriodicTask.objects.create(name="never", task="selftest.echo", interval=row, expires=end)
+    PeriodicTask.objects.create(name="done", task="selftest.echo", interval=row, one_off=True, total_run_count=1)
+    PeriodicTask.objects.create(name="off", task="selftest.echo", interval=row, expires=end, enabled=False)
     now = timezone.now()
     Worker.objects.create(name="w1", host="h", pid=1, queues=["default"], children=2, started_at=now, heartbeat_at=now)
 
@@ -274,6 +281,7 @@ def test_the_doctor_names_what_is_wrong_and_what_to_do() -> None:
     assert wrong["no worker serves fast_lane"] == "start one: manage.py worker fast_lane"
     assert not any("default" in detail for detail in wrong)
     assert any(detail.startswith("overdue: late") for detail in wrong)
+    assert "schedules disable" in wrong["enabled, but without a next run: never"]
     assert any("beat" in remedy for remedy in wrong.values())
     assert all(wrong.values())
     assert {finding["part"] for finding in found} >= {"settings", "postgres", "migrations", "broker"}

@@ -1,5 +1,6 @@
 """`manage.py jobs`: what an operator can do to jobs."""
 
+import math
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -88,8 +89,8 @@ class Command(OperatorCommand):
     def do_enqueue(self, as_json: bool, options: dict[str, Any]) -> None:
         args = json_option("--args", options["job_args"], list) or []
         kwargs = {**(json_option("--kwargs", options["kwargs"], dict) or {}), **_pairs(options["pairs"])}
-        if options["wait"] is not None and options["wait"] < 0:
-            raise CommandError(f"--wait is {options['wait']}; it must be 0 or more", returncode=2)
+        if options["wait"] is not None and not 0 <= options["wait"] < math.inf:
+            raise CommandError(f"--wait is {options['wait']}; it must be a number of seconds, 0 or more", returncode=2)
         found = operators.enqueue_job(
             command_actor(),
             options["task"],
