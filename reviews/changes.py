@@ -69,11 +69,9 @@ class LineRanges:
     def first_within(self, start: int, end: int) -> int | None:
         """The first line from start to end, both included."""
         index = max(bisect_right(self._starts, start) - 1, 0)
-        for part in self.ranges[index:]:
-            if part.start > end:
-                return None
+        for part in self.ranges[index : index + 2]:
             if part.stop > start:
-                return max(part.start, start)
+                return max(part.start, start) if part.start <= end else None
         return None
 
     def nearest(self, line: int) -> int | None:

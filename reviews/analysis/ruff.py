@@ -5,11 +5,12 @@ import os
 import shutil
 import sysconfig
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from reviews import processes
 
@@ -18,7 +19,6 @@ SYNTAX = "invalid-syntax"
 # The newest syntax is the most lenient: what only an older Python refuses is not ours to judge.
 TARGET_VERSION = "py314"
 TIMEOUT_SECONDS = 60.0
-MAX_DIAGNOSTICS_A_FILE = 20_000
 
 
 class RuffFailed(Exception):
@@ -54,23 +54,39 @@ def version() -> str:
     return output.decode("utf-8", "replace").strip()
 
 
-def lint(sources: Mapping[str, tuple[str, str]]) -> dict[str, list[Diagnostic]]:
-    """Lint sources: key → (path, text). Returns key → diagnostics in the order of the file.
+@dataclass(frozen=True)
+class Output:
+    """What ruff said of sources, as (key, diagnostic). It stays on disk, and can be gone through more than once."""
+
+    _file: IO[bytes]
+    _keys: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[tuple[str, Diagnostic]]:
+        self._file.seek(0)
+        for line in self._file:
+            if line.strip():
+                answer = json.loads(line)
+                yield self._keys[Path(str(answer["filename"])).parent.name], _diagnostic(answer)
+
+
+@contextmanager
+def lint(sources: Mapping[str, tuple[str, str]]) -> Iterator[Output]:
+    """Lint sources: key → (path, text). The output is there inside the block.
 
     Raises RuffFailed when ruff crashes or takes too long; then none of them counts as read.
     """
-    if not sources:
-        return {}
-    with tempfile.TemporaryDirectory(prefix="switchyard-review-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryFile() as output:
         keys: dict[str, str] = {}
-        for number, (key, (path, text)) in enumerate(sources.items()):
-            file = folder / str(number) / _file_name(path)
-            file.parent.mkdir()
-            # Surrogates cannot be written; they come from codecs such as utf-7 only.
-            file.write_bytes(text.encode("utf-8", "replace"))
-            keys[str(number)] = key
-        return _by_key(_run(folder), keys)
+        with tempfile.TemporaryDirectory(prefix="switchyard-review-") as name:
+            folder = Path(name)
+            for number, (key, (path, text)) in enumerate(sources.items()):
+                file = folder / str(number) / _file_name(path)
+                file.parent.mkdir()
+                # Surrogates cannot be written; they come from codecs such as utf-7 only.
+                file.write_bytes(text.encode("utf-8", "replace"))
+                keys[str(number)] = key
+            _run(folder, output)
+        yield Output(output, keys)
 
 
 def _file_name(path: str) -> str:
@@ -81,37 +97,23 @@ def _file_name(path: str) -> str:
     return "module.pyi" if name.endswith(".pyi") else "module.py"
 
 
-def _run(folder: Path) -> Iterator[dict[str, object]]:
+def _run(folder: Path, output: IO[bytes]) -> None:
     argv = [
         program(), "check", "--isolated", "--no-cache", "--no-fix", "--exit-zero", "--quiet", "--no-respect-gitignore",
         "--output-format", "json-lines", "--target-version", TARGET_VERSION, "--select", ",".join(RULES), "--", ".",
     ]  # fmt: skip
-    with tempfile.TemporaryFile() as output:
-        try:
-            code, _, errors = processes.run(
-                argv,
-                timeout_seconds=TIMEOUT_SECONDS,
-                environment=processes.plain_environment(HOME=str(folder)),
-                cwd=folder,
-                stdout=output,
-            )
-        except processes.ProgramTimedOut as exc:
-            raise RuffFailed(str(exc)) from None
-        if code:
-            raise RuffFailed(f"ruff ended with {code}: {errors[-300:] or 'no reason given'}")
-        output.seek(0)
-        for line in output:
-            if line.strip():
-                yield json.loads(line)
-
-
-def _by_key(answers: Iterator[dict[str, object]], keys: Mapping[str, str]) -> dict[str, list[Diagnostic]]:
-    found: dict[str, list[Diagnostic]] = defaultdict(list)
-    for answer in answers:
-        key = keys[Path(str(answer["filename"])).parent.name]
-        if len(found[key]) < MAX_DIAGNOSTICS_A_FILE:
-            found[key].append(_diagnostic(answer))
-    return {key: sorted(found.get(key, []), key=lambda d: (d.row, d.column, d.rule)) for key in keys.values()}
+    try:
+        code, _, errors = processes.run(
+            argv,
+            timeout_seconds=TIMEOUT_SECONDS,
+            environment=processes.plain_environment(HOME=str(folder)),
+            cwd=folder,
+            stdout=output,
+        )
+    except processes.ProgramTimedOut as exc:
+        raise RuffFailed(str(exc)) from None
+    if code:
+        raise RuffFailed(f"ruff ended with {code}: {errors[-300:] or 'no reason given'}")
 
 
 def _diagnostic(answer: dict[str, object]) -> Diagnostic:

@@ -4,12 +4,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from reviews.analysis import ruff
-from reviews.analysis.comparison import Compared, Observation, new_observations, observe
+from reviews.analysis.comparison import (
+    BREAKS_THE_FILE,
+    Compared,
+    MovedKey,
+    Observation,
+    anchor_of,
+    key_of,
+    new_observations,
+    observation,
+    undecodable_observation,
+)
 from reviews.analysis.severity import applies, severity_of
 from reviews.analysis.source import Source, Undecodable, decode
-from reviews.changes import Change, ContentUnavailable, FileChange, FileKind, FileStatus, Side
+from reviews.changes import Change, ContentUnavailable, FileChange, FileKind, FileStatus, LineRanges, Side
 from reviews.providers.base import FileCoverage, Finding, Report, ReviewResult, report_nothing
 
+MAX_OBSERVATIONS_A_FILE = 20_000
 BATCH_FILES = 200
 BATCH_BYTES = 16 * 1024 * 1024
 PYTHON_SUFFIXES = (".py", ".pyi", ".pyw")
@@ -17,11 +28,19 @@ PYTHON_SUFFIXES = (".py", ".pyi", ".pyw")
 
 @dataclass
 class _Reading:
-    """What is known so far. reasons: path → why it was not read; remarks: path → what to know about the reading."""
+    """What is known so far. reasons: path → why it was not read; remarks: path → what to know about the reading.
+
+    cut: paths of files with more on their changed lines than is kept.
+    """
 
     files: dict[str, Compared] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    cut: set[str] = field(default_factory=set)
+
+    def remark(self, path: str, text: str) -> None:
+        before = self.remarks.get(path)
+        self.remarks[path] = f"{before}; {text}" if before else text
 
 
 class EmbeddedReviewer:
@@ -36,7 +55,7 @@ class EmbeddedReviewer:
             else:
                 reading.files[file.path] = Compared(file)
         self._read_heads(reading, report)
-        if any(file.candidates for file in reading.files.values()):
+        if any(file.head for file in reading.files.values()):
             self._read_bases(reading, report)
         found = self._findings(reading)
         report(1.0, f"{len(found)} findings")
@@ -52,33 +71,26 @@ class EmbeddedReviewer:
         files = [file for file in reading.files.values() if file.change.head is not None]
         done = 0
         for batch in _batches(files, lambda file: file.change.head, reading):
-            for compared, source, undecodable, diagnostics in _lint(batch, reading):
-                file = compared.change
-                if undecodable is not None:
-                    reading.remarks[file.path] = f"read with replacements: {undecodable.message}"
-                try:
-                    changed = file.changed_lines if diagnostics or undecodable else None
-                except ContentUnavailable as exc:
-                    reading.reasons[file.path] = str(exc)
-                    continue
-                compared.head = observe(source, diagnostics, undecodable, changed)
+            for linted in _lint(batch, reading):
+                _observe_heads(linted, reading)
             done += len(batch)
             report(0.7 * done / len(files), f"{done} of {len(files)} files read")
 
     def _read_bases(self, reading: _Reading, report: Report) -> None:
         """Read every base, also of files without a candidate: code that moved is told by where it is gone from."""
-        files = [file for file in reading.files.values() if file.change.path not in reading.reasons and _had_text(file)]
-        files.sort(key=lambda file: not file.candidates)
+        known = [file for file in reading.files.values() if file.change.path not in reading.reasons]
+        files = sorted(filter(_had_text, known), key=lambda file: not file.head)
+        moved_keys = frozenset(seen.moved_key for file in known for seen in file.head if not seen.breaks_the_file)
         done = 0
         unread = _Reading()
         for batch in _batches(files, lambda file: file.change.base, unread):
-            for compared, source, undecodable, diagnostics in _lint(batch, unread):
-                compared.base = observe(source, diagnostics, undecodable, None)
+            for linted in _lint(batch, unread):
+                _observe_bases(linted, moved_keys, unread)
             done += len(batch)
             report(0.7 + 0.3 * done / len(files), f"{done} of {len(files)} files compared with base")
         for path, reason in unread.reasons.items():
             # Without its base, nothing in the file is known to be new.
-            if reading.files[path].candidates:
+            if reading.files[path].head:
                 reading.reasons[path] = f"what it was at base is not known: {reason}"
 
     def _findings(self, reading: _Reading) -> list[Finding]:
@@ -87,10 +99,13 @@ class EmbeddedReviewer:
             reading.files.pop(path, None)
         new = new_observations(list(reading.files.values()))
         for path, compared in reading.files.items():
+            if path in reading.cut:
+                only = f"only the first {MAX_OBSERVATIONS_A_FILE:,} findings on its changed lines were looked at"
+                reading.remark(path, f"not read in full: {only}")
             if any(seen.breaks_the_file for seen in compared.head):
-                reading.remarks.setdefault(path, "does not parse, so most rules could not look at it")
+                reading.remark(path, "does not parse, so most rules could not look at it")
             elif compared.base and any(seen.breaks_the_file for seen in compared.base):
-                reading.remarks.setdefault(path, "did not parse at base, so all of its changed lines count as new")
+                reading.remark(path, "did not parse at base, so all of its changed lines count as new")
         findings = [_finding(reading.files[path].change, seen) for path, found in new.items() for seen in found]
         return sorted(findings, key=lambda found: (found.severity.rank, found.path, found.line, found.rule))
 
@@ -147,28 +162,93 @@ def _batches(
         yield batch
 
 
-_Linted = tuple[Compared, Source, Undecodable | None, Sequence[ruff.Diagnostic]]
+@dataclass
+class _Text:
+    file: Compared
+    source: Source
+    undecodable: Undecodable | None
+
+
+@dataclass
+class _Linted:
+    """One run of ruff; its diagnostics, where they apply, can be gone through more than once."""
+
+    texts: dict[str, _Text]
+    output: Iterable[tuple[str, ruff.Diagnostic]]
+
+    def __iter__(self) -> Iterator[tuple[_Text, ruff.Diagnostic]]:
+        for key, said in self.output:
+            text = self.texts[key]
+            if applies(said.rule, text.file.change.path, text.source.line(text.source.row_of(said.row))):
+                yield text, said
 
 
 def _lint(batch: Sequence[tuple[Compared, bytes]], reading: _Reading) -> Iterator[_Linted]:
     """Lint a batch at once; where that fails, one by one, so that a single bad file costs only itself."""
-    decoded = {str(number): decode(content) for number, (_, content) in enumerate(batch)}
-    sources = {key: (batch[int(key)][0].change.path, text) for key, (text, _) in decoded.items()}
-    answers: dict[str, list[ruff.Diagnostic]] = {}
+    texts: dict[str, _Text] = {}
+    for number, (file, content) in enumerate(batch):
+        decoded, undecodable = decode(content)
+        texts[str(number)] = _Text(file, Source(decoded), undecodable)
+    sources = {key: (text.file.change.path, text.source.text) for key, text in texts.items()}
     try:
-        answers = ruff.lint(sources)
+        with ruff.lint(sources) as output:
+            yield _Linted(texts, output)
     except ruff.RuffFailed:
         for key, given in sources.items():
             try:
-                answers.update(ruff.lint({key: given}))
+                with ruff.lint({key: given}) as output:
+                    yield _Linted({key: texts[key]}, output)
             except ruff.RuffFailed as exc:
-                reading.reasons[batch[int(key)][0].change.path] = str(exc)
-    for key, diagnostics in answers.items():
-        text, undecodable = decoded[key]
-        file, source = batch[int(key)][0], Source(text)
-        path = file.change.path
-        kept = [said for said in diagnostics if applies(said.rule, path, source.line(source.row_of(said.row)))]
-        yield file, source, undecodable, kept
+                reading.reasons[texts[key].file.change.path] = str(exc)
+
+
+def _observe_heads(linted: _Linted, reading: _Reading) -> None:
+    """Keep the candidates, and of all other lines only how often they say the same as one."""
+    for text in linted.texts.values():
+        if text.undecodable is not None and (changed := _changed_lines(text.file, reading)) is not None:
+            reading.remark(text.file.change.path, f"read with replacements: {text.undecodable.message}")
+            text.file.head.append(undecodable_observation(text.undecodable, changed))
+    for text, said in linted:
+        changed = _changed_lines(text.file, reading)
+        anchor = None if changed is None else anchor_of(text.source, said, changed)
+        if anchor is None and said.rule not in BREAKS_THE_FILE:
+            continue
+        if len(text.file.head) < MAX_OBSERVATIONS_A_FILE:
+            text.file.head.append(observation(text.source, said, anchor))
+        else:
+            reading.cut.add(text.file.change.path)
+    for text, said in linted:
+        key = key_of(text.source, said) if text.file.head else None
+        if key in text.file.keys and said.rule not in BREAKS_THE_FILE:
+            changed = _changed_lines(text.file, reading)
+            if changed is not None and anchor_of(text.source, said, changed) is None:
+                text.file.unchanged[key] += 1
+
+
+def _changed_lines(file: Compared, reading: _Reading) -> LineRanges | None:
+    """The changed lines of head; None, and noted as not read, where they cannot be had."""
+    path = file.change.path
+    if path in reading.reasons:
+        return None
+    try:
+        return file.change.changed_lines
+    except ContentUnavailable as exc:
+        reading.reasons[path] = str(exc)
+        return None
+
+
+def _observe_bases(linted: _Linted, moved_keys: frozenset[MovedKey], reading: _Reading) -> None:
+    for text in linted.texts.values():
+        text.file.base = [] if text.undecodable is None else [undecodable_observation(text.undecodable)]
+    for text, said in linted:
+        file, seen = text.file, observation(text.source, said)
+        assert file.base is not None
+        if not file.concerns(seen, moved_keys):
+            continue
+        if len(file.base) < MAX_OBSERVATIONS_A_FILE:
+            file.base.append(seen)
+        else:
+            reading.reasons[file.change.path] = f"more than {MAX_OBSERVATIONS_A_FILE:,} findings there are alike"
 
 
 def _finding(file: FileChange, seen: Observation) -> Finding:

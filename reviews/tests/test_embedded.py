@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from reviews import git
 from reviews.analysis import ruff
 from reviews.local_source import open_change
+from reviews.providers import embedded
 from reviews.providers.base import ReviewResult, Severity
 from reviews.providers.embedded import EmbeddedReviewer
 from reviews.tests.conftest import between, only, seen, unread
@@ -374,7 +376,7 @@ def test_branches_without_a_common_ancestor_are_compared_and_that_is_said(repo: 
 def test_a_file_that_stops_the_linter_costs_only_itself(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
     lint = ruff.lint
 
-    def stopped_by_poison(sources: dict[str, tuple[str, str]]) -> dict[str, list[ruff.Diagnostic]]:
+    def stopped_by_poison(sources: dict[str, tuple[str, str]]) -> AbstractContextManager[ruff.Output]:
         if any("poison" in text for _, text in sources.values()):
             raise ruff.RuffFailed("ruff took more than 60 s")
         return lint(sources)
@@ -384,3 +386,69 @@ def test_a_file_that_stops_the_linter_costs_only_itself(review: Review, monkeypa
 
     assert seen(result) == [("a.py", 2, "S307")]
     assert unread(result) == {"b.py": "ruff took more than 60 s"}
+
+
+def test_a_finding_below_thousands_that_were_there_is_found(review: Review) -> None:
+    base = "X = 1\n" + "assert X\n" * 22_000
+    result = review({"a.py": base}, {"a.py": base + "eval(input())\n"})
+
+    assert seen(result) == [("a.py", 22_002, "S307")]
+    assert result.coverage[0].reason == ""
+
+
+def test_one_more_of_thousands_of_equal_lines_is_one_finding(review: Review) -> None:
+    base = "X = 1\n" + "assert X\n" * 15_000
+    result = review({"a.py": base}, {"a.py": base.replace("X = 1\n", "X = 1\nassert X\n\n\n")})
+
+    assert [rule for _, _, rule in seen(result)] == ["S101"]
+
+
+def test_thousands_of_edited_lines_are_compared(review: Review) -> None:
+    def lines(text: str) -> str:
+        return "".join(text.format(number) + "\n" for number in range(18_000))
+
+    names = ("a.py", "b.py")
+    same = {"same.py": lines("x{} = undefined")}
+    before = {name: lines("x = name{}") for name in names} | same
+    after = {name: lines("y = other{}") for name in names} | {"same.py": lines("y{} = undefined")}
+
+    result = review(before, after)
+
+    assert {path for path, _, _ in seen(result)} == set(names)  # in same.py each line says what it said
+    assert len(result.findings) == 36_000
+
+
+def test_a_file_with_more_findings_than_are_kept_is_not_said_to_be_read_in_full(
+    review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "MAX_OBSERVATIONS_A_FILE", 5)
+    result = review({"b.py": "B = 1\n"}, {"a.py": "exec(input())\n" * 8, "b.py": "exec(input())\n"})
+
+    assert [file.reason for file in result.coverage] == [
+        "not read in full: only the first 5 findings on its changed lines were looked at",
+        "",
+    ]
+    assert len(result.findings) == 6
+
+
+def test_a_base_of_which_not_all_is_kept_makes_nothing_new(review: Review, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "MAX_OBSERVATIONS_A_FILE", 5)
+    result = review({"a.py": "exec(input())\n" * 8}, {"a.py": "exec(input())\n" * 9})
+
+    assert seen(result) == []
+    assert unread(result) == {"a.py": "what it was at base is not known: more than 5 findings there are alike"}
+
+
+def test_a_line_that_stays_where_it_was_is_not_taken_for_moved(review: Review) -> None:
+    block = "Y = 1\nexec(Y)\nZ = 1\n"
+    result = review({"a.py": block, "b.py": "B = 1\n"}, {"a.py": block + "A = 1\n", "b.py": "B = 1\n" + block})
+
+    assert seen(result) == [("b.py", 3, "S102")]
+
+
+def test_of_equal_lines_the_removed_one_is_the_one_that_moved(review: Review) -> None:
+    gone = "def g(x):\n    first = 1\n    exec(x)\n    return first\n"
+    kept = "def g(x):\n    other = 2\n    exec(x)\n    return other\n"
+    result = review({"a.py": kept + "\n\n" + gone, "b.py": "B = 1\n"}, {"a.py": kept, "b.py": "B = 1\n\n\n" + gone})
+
+    assert seen(result) == []
