@@ -20,6 +20,10 @@ class TimetableAdmin(AuditedAdmin):
     def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
         return {}  # not among the first page's and the sidebar's entries
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Other times change what its schedules send, as in a schedule's own form."""
+        return super().has_change_permission(request, obj) and request.user.has_perm("jobs.enqueue_job")
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if obj is None:  # no deleting in bulk, past the check below
             return False

@@ -8,7 +8,7 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
-from django_celery_beat.models import CrontabSchedule, PeriodicTask
+from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from jobs.models import AuditEntry, Job
 from jobs.operators import schedule_edits, schedules
@@ -272,6 +272,17 @@ def test_the_admin_holds_to_it_too(schedule: PeriodicTask) -> None:
     anna.post(page_of(MODEL), {"action": "enable_selected", "_selected_action": [schedule.pk]})
     schedule.refresh_from_db()
     assert (schedule.enabled, schedule.description, schedule.interval.every) == (False, "x", 1)
+
+
+def test_a_timetable_of_schedules_is_changed_only_by_who_may_enqueue(schedule: PeriodicTask) -> None:
+    page = page_of("django_celery_beat_intervalschedule", "change", schedule.interval.pk)
+    verbs = (f"{BEAT}.view_intervalschedule", f"{BEAT}.change_intervalschedule")
+    body = {"every": "2", "period": "hours"}
+
+    assert client_with(*verbs).post(page, body).status_code == 403
+    assert IntervalSchedule.objects.get(pk=schedule.interval.pk).every == 1
+    assert client_with(*verbs, "jobs.enqueue_job", name="ben").post(page, body).status_code == 302
+    assert IntervalSchedule.objects.get(pk=schedule.interval.pk).every == 2
 
 
 def test_whoever_may_not_see_jobs_is_told_only_what_became_of_a_schedules_job(schedule: PeriodicTask) -> None:
