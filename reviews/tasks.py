@@ -23,7 +23,7 @@ def run_pr_review(self: Any, review_id: int) -> dict[str, Any]:
         return reviewing.run(review_id, last_attempt=self.request.retries + 1 >= MAX_ATTEMPTS)
     except GitHubRefused as exc:
         # A rejected job fails at once, whatever attempts it has left.
-        raise Reject(str(exc)) from exc
+        raise Reject(exc) from exc
     except GitHubError as exc:
         if exc.retry_after_seconds is None:
             raise

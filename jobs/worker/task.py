@@ -81,6 +81,8 @@ class LedgerTask(DjangoTask):
             if reject.requeue:
                 self._reschedule(run, None, Outcome.RETRIED, 0.0)
                 raise Ignore("queued again") from reject
+            if isinstance(reject.reason, Exception):
+                raise reject.reason from None
             raise RuntimeError(f"rejected: {reject.reason}") from reject
         except JobCancelled:
             self.backend.end_cancelled(run, "cancelled while running", self.request)
