@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import secrets
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,11 @@ ADMIN = "admin"
 
 
 def prepare_database(tell: Tell) -> int:
-    """Migrate, and create the first operator; tells its password when it is a made-up one."""
+    """Migrate, and create the first operator; tells its password when it is a made-up one.
+
+    It is not to be stopped half-way: Django may have made a table and not yet noted that it did.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     call_command("check", stdout=io.StringIO())  # once for all: workers skip theirs
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())

@@ -21,6 +21,7 @@ _SERVER_SECONDS = 300.0  # crash recovery takes its time
 _SETUP_SECONDS = 3600.0  # so does the migration of a large table
 _READY_SECONDS = 60.0
 _WEB_STOP_SECONDS = 15.0
+_SETUP_STOP_SECONDS = 120.0
 #: A running job may take up to its hard time limit.
 _DRAIN_SECONDS = 600.0
 _SERVER_STOP_SECONDS = 60.0
@@ -130,7 +131,8 @@ class Stack(Processes):
     def stop(self) -> None:
         """Those who bring work first, then those who do it, then what they need."""
         stop = self.supervisor.stop
-        stop([self.database, self.static, self.beat, self.web], "waiting for {names}", _WEB_STOP_SECONDS)
+        stop([self.database], "waiting for the migrations to end", _SETUP_STOP_SECONDS, may_hurry=False)
+        stop([self.static, self.beat, self.web], "waiting for {names}", _WEB_STOP_SECONDS)
         self.listener.close()
         super().stop()
         for server in reversed(self.servers):
