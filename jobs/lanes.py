@@ -66,7 +66,3 @@ LANES: dict[str, Lane] = {
 
 QUEUES: dict[str, Queue] = {queue.name: queue for lane in LANES.values() for queue in lane.queues}
 DEFAULT_QUEUE = "default"
-
-
-def lane_of(queue_name: str) -> Lane:
-    return next(lane for lane in LANES.values() if queue_name in lane.queue_names)
