@@ -2,7 +2,8 @@
 
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce
 
 
 class State(models.TextChoices):
@@ -20,13 +21,22 @@ FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED, State.DISCARDED)
 
 
 class Outcome(models.TextChoices):
-    """How an attempt ended. `retried`: the task asked for another run without an error."""
+    """How an attempt ended.
+
+    retried: the task asked for another run without an error. crashed: its process died. lost: its worker did.
+    handed back: its worker was stopped. superseded: it went on after the job had moved on, and counted for nothing.
+    """
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     RETRIED = "retried"
     CANCELLED = "cancelled"
     DISCARDED = "discarded"
+    SNOOZED = "snoozed"
+    CRASHED = "crashed"
+    LOST = "lost"
+    HANDED_BACK = "handed_back", "handed back"
+    SUPERSEDED = "superseded"
 
 
 class Job(models.Model):
@@ -48,11 +58,25 @@ class Job(models.Model):
 
     attempt = models.PositiveIntegerField(default=0, help_text="Runs so far, the present one included.")
     max_attempts = models.PositiveIntegerField(default=1)
+    crashes = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Runs that ended with their process.")
+    uncounted = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Runs that used up no attempt: crashed, lost, handed back or snoozed."
+    )
     unique_key = models.CharField(max_length=255, null=True, blank=True)
 
     run_at = models.DateTimeField(help_text="Not before this time.")
     created_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True, blank=True, help_text="When its message was last handed to the broker.")
+    sends = models.PositiveSmallIntegerField(
+        default=0, db_default=0, help_text="Messages sent for the present wait; each doubles the grace before the next."
+    )
+    held = models.BooleanField(default=False, db_default=False, help_text="Waits in Postgres for a limit or a pause.")
+    limit_key = models.CharField(
+        max_length=255,
+        null=True,
+        blank=True,
+        help_text="What a limit per key counts it under, for example a repository.",
+    )
     started_at = models.DateTimeField(null=True, blank=True, help_text="When the latest attempt began.")
     finished_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -106,7 +130,16 @@ class Job(models.Model):
         indexes = [
             # Hot paths: only unfinished rows, so their cost does not grow with history.
             models.Index(name="job_due", fields=["run_at"], condition=Q(state=State.SCHEDULED)),
-            models.Index(name="job_unsent", fields=["run_at"], condition=Q(state=State.QUEUED, sent_at__isnull=True)),
+            # Unsent rows come by `sent_at IS NULL`, those whose message may be lost by its age.
+            models.Index(name="job_queued", fields=["sent_at", "run_at"], condition=Q(state=State.QUEUED, held=False)),
+            models.Index(
+                F("queue"),
+                Coalesce("limit_key", Value("")),
+                F("priority").desc(),
+                F("run_at"),
+                name="job_held",
+                condition=Q(state=State.QUEUED, held=True),
+            ),
             models.Index(name="job_unfinished", fields=["queue", "state"], condition=Q(state__in=UNFINISHED)),
             models.Index(
                 name="job_expiring",
@@ -129,6 +162,11 @@ class Job(models.Model):
     def __str__(self) -> str:
         return f"{self.task} [{self.id}]"
 
+    @property
+    def attempts_used(self) -> int:
+        """Attempts as the policy counts them: the present one included, crashes and the like left out."""
+        return self.attempt - self.uncounted
+
 
 class Attempt(models.Model):
     """One ended run of a job; the run that goes on is told by the job's own worker, pid and started_at."""
@@ -141,7 +179,7 @@ class Attempt(models.Model):
     claim_id = models.UUIDField()
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField()
-    outcome = models.CharField(max_length=9, choices=Outcome)
+    outcome = models.CharField(max_length=12, choices=Outcome)
     error_class = models.CharField(max_length=255, blank=True, default="")
     message = models.TextField(blank=True, default="")
     traceback = models.TextField(blank=True, default="")
@@ -153,3 +191,22 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number} of {self.job_id}: {self.outcome}"
+
+
+class JobEvent(models.Model):
+    """Something that happened to a job beside its runs: a rescue, a message sent again, a step of its cancelling."""
+
+    # Without a constraint, as attempts: a foreign key would lock the job's row.
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, db_constraint=False, related_name="events", db_index=False)
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=24, help_text="For example rescued, resent, handed_back, parked, superseded.")
+    text = models.TextField(help_text="What was noticed and what was done, in one sentence.")
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        default_permissions = ("view",)
+        ordering = ["at", "id"]
+        indexes = [models.Index(name="event_of_job", fields=["job", "at"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.job_id}"
