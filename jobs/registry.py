@@ -12,6 +12,7 @@ from typing import Any
 from celery import Task, current_app, shared_task
 
 from jobs.lanes import DEFAULT_QUEUE, QUEUES
+from jobs.unique_options import UniqueOptions
 
 HARD_LIMIT_MARGIN_SECONDS = 120
 BACKOFF_CAP_SECONDS = 300
@@ -31,7 +32,9 @@ class Policy:
 
     max_attempts: runs before a job rests among the failed. backoff_seconds: the wait before the second run, doubled
     for each one after it, at most `backoff_cap_seconds`; with jitter, between half and the whole of that.
-    unique: from the task's arguments to the key under which unfinished jobs are folded into one.
+    unique: from the task's arguments to the key under which jobs are folded into one; unique_options: for how long.
+    max_crashes: runs that may take their process with them, or lose their worker, before the job rests among the
+    failed; they use up no attempts.
     """
 
     max_attempts: int = 1
@@ -41,6 +44,8 @@ class Policy:
     unique: Callable[..., str | None] | None = None
     queue: str = DEFAULT_QUEUE
     priority: int | None = None
+    max_crashes: int = 3
+    unique_options: UniqueOptions = UniqueOptions()  # noqa: RUF009  (frozen)
 
     def delay_seconds(self, attempt: int) -> float:
         """The wait after attempt number `attempt`, counted from 1: 60, 120, 240, 300, 300 …"""
@@ -82,6 +87,11 @@ class JobDecorator:
         queue: str = DEFAULT_QUEUE,
         priority: int | None = None,
         unique: Callable[..., str | None] | None = None,
+        unique_while: str = "",
+        unique_for_seconds: float | None = None,
+        debounce_seconds: float | None = None,
+        debounce_max_seconds: float | None = None,
+        supersede: bool = False,
         max_attempts: int = 4,
         backoff_seconds: float = 60,
         backoff_cap_seconds: float = BACKOFF_CAP_SECONDS,
@@ -92,9 +102,16 @@ class JobDecorator:
     ) -> Any:
         """Make a function a Celery task whose jobs are retried and folded as the options say.
 
-        The task is named after the function unless `name` is given. Further options are Celery's.
-        Raises ValueError for an unknown queue, a priority outside 0 to 9, or fewer than one attempt.
+        The task is named after the function unless `name` is given. Further options are Celery's. What a key means
+        (unique_while to supersede) is told at `UniqueOptions`.
+        Raises ValueError for an unknown queue, a priority outside 0 to 9, fewer than one attempt, or options of a key
+        that exclude each other or come without one.
         """
+        unique_options = UniqueOptions(
+            unique_while, unique_for_seconds, debounce_seconds, debounce_max_seconds, supersede
+        )
+        if unique is None and unique_options != UniqueOptions():
+            raise ValueError("unique_while, unique_for_seconds, debounce_seconds and supersede need unique=…, the key")
         if queue not in QUEUES:
             raise ValueError(f"unknown queue {queue!r}; choose from: {', '.join(QUEUES)}")
         if priority is not None and not 0 <= priority <= 9:
@@ -103,7 +120,18 @@ class JobDecorator:
             raise ValueError(f"max_attempts is {max_attempts}; it must be at least 1")
         if soft_time_limit is not None and time_limit is None:
             time_limit = soft_time_limit + HARD_LIMIT_MARGIN_SECONDS
-        policy = Policy(max_attempts, backoff_seconds, backoff_cap_seconds, jitter, unique, queue, priority)
+        policy = Policy(
+            max_attempts,
+            backoff_seconds,
+            backoff_cap_seconds,
+            jitter,
+            unique,
+            queue,
+            priority,
+            unique_options=unique_options,
+            # Who allows one attempt does not want a second run, whatever ended the first.
+            max_crashes=min(Policy.max_crashes, max_attempts) if max_attempts == 1 else Policy.max_crashes,
+        )
 
         def register(wrapped: Callable[..., Any]) -> Any:
             return shared_task(
@@ -145,6 +173,7 @@ class TaskInfo:
     max_attempts: int
     unique: bool
     parameters: list[dict[str, Any]]
+    unique_options: dict[str, Any] | None = None
 
 
 def _is_listed(task: Task) -> bool:
@@ -169,6 +198,7 @@ def describe(name: str) -> TaskInfo:
         max_attempts=policy.max_attempts,
         unique=policy.unique is not None,
         parameters=[_parameter(p) for p in _signature(task).parameters.values()],
+        unique_options=policy.unique_options.as_row() if policy.unique is not None else None,
     )
 
 

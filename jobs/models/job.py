@@ -63,6 +63,16 @@ class Job(models.Model):
         default=0, db_default=0, help_text="Runs that used up no attempt: crashed, lost, handed back or snoozed."
     )
     unique_key = models.CharField(max_length=255, null=True, blank=True)
+    unique_until_start = models.BooleanField(
+        default=False, db_default=False, help_text="Gives its key up for good when a run begins."
+    )
+    unique_until = models.DateTimeField(
+        null=True, blank=True, help_text="Having succeeded, it holds its key until then all the same."
+    )
+    key_released = models.BooleanField(default=False, db_default=False, help_text="Another job may take its key.")
+    debounce_by = models.DateTimeField(
+        null=True, blank=True, help_text="A newer send of its key moves its start no further than this."
+    )
 
     run_at = models.DateTimeField(help_text="Not before this time.")
     created_at = models.DateTimeField()
@@ -122,9 +132,10 @@ class Job(models.Model):
             ),
             models.CheckConstraint(name="job_priority_0_to_9", condition=Q(priority__gte=0, priority__lte=9)),
             models.UniqueConstraint(
-                name="job_unique_key_unfinished",
+                name="job_unique_key_held",
                 fields=["unique_key"],
-                condition=Q(state__in=UNFINISHED, unique_key__isnull=False),
+                condition=Q(unique_key__isnull=False, key_released=False)
+                & (Q(state__in=UNFINISHED) | Q(state=State.SUCCEEDED, unique_until__isnull=False)),
             ),
         ]
         indexes = [
@@ -145,6 +156,10 @@ class Job(models.Model):
                 name="job_expiring",
                 fields=["expires_at"],
                 condition=Q(state__in=(State.SCHEDULED, State.QUEUED), expires_at__isnull=False),
+            ),
+            # Whom a newer job of the key asks to stop, though the key is free.
+            models.Index(
+                name="job_key_released", fields=["unique_key"], condition=Q(key_released=True, state__in=UNFINISHED)
             ),
             # Lists: newest first, and the same for one task.
             models.Index(F("created_at").desc(), F("id").desc(), name="job_newest"),
@@ -207,6 +222,10 @@ class JobEvent(models.Model):
         default_permissions = ("view",)
         ordering = ["at", "id"]
         indexes = [models.Index(name="event_of_job", fields=["job", "at"])]
+        constraints = [
+            # Sends that a job took in are counted in one event, however many they are.
+            models.UniqueConstraint(name="event_folded_once", fields=["job"], condition=Q(kind="folded"))
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.job_id}"
