@@ -1,6 +1,8 @@
 from jobs.models.access import ApiToken, IdempotencyKey
 from jobs.models.audit import AuditEntry
+from jobs.models.effect import Effect, EffectState
 from jobs.models.job import Attempt, Job, JobEvent, Outcome, State
+from jobs.models.schedule import CatchUp, ScheduleDefault, SchedulePolicy, ScheduleTick, TickOutcome
 from jobs.models.worker import BrokerState, Sweep, Worker
 
 __all__ = [
@@ -8,11 +10,18 @@ __all__ = [
     "Attempt",
     "AuditEntry",
     "BrokerState",
+    "CatchUp",
+    "Effect",
+    "EffectState",
     "IdempotencyKey",
     "Job",
     "JobEvent",
     "Outcome",
+    "ScheduleDefault",
+    "SchedulePolicy",
+    "ScheduleTick",
     "State",
     "Sweep",
+    "TickOutcome",
     "Worker",
 ]
