@@ -2,6 +2,7 @@ from jobs.models.access import ApiToken, IdempotencyKey
 from jobs.models.audit import AuditEntry
 from jobs.models.effect import Effect, EffectState
 from jobs.models.job import Attempt, Job, JobEvent, Outcome, State
+from jobs.models.limit import Limit, Scope, Slot
 from jobs.models.schedule import CatchUp, ScheduleDefault, SchedulePolicy, ScheduleTick, TickOutcome
 from jobs.models.worker import BrokerState, Sweep, Worker
 
@@ -16,10 +17,13 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "JobEvent",
+    "Limit",
     "Outcome",
     "ScheduleDefault",
     "SchedulePolicy",
     "ScheduleTick",
+    "Scope",
+    "Slot",
     "State",
     "Sweep",
     "TickOutcome",

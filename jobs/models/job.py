@@ -145,6 +145,7 @@ class Job(models.Model):
             models.Index(name="job_queued", fields=["sent_at", "run_at"], condition=Q(state=State.QUEUED, held=False)),
             models.Index(
                 F("queue"),
+                F("task"),
                 Coalesce("limit_key", Value("")),
                 F("priority").desc(),
                 F("run_at"),
