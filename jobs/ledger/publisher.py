@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import current_app
-from django.conf import settings
 from django.db import connection
 
-from jobs.lanes import QUEUES
 from jobs.ledger import states
+from jobs.ledger.broker import broker_priority, publish_options
 from jobs.ledger.records import MESSAGE_COLUMNS, message_of
 
 logger = logging.getLogger(__name__)
@@ -50,14 +49,8 @@ def publish(producer: Any, row: dict[str, Any]) -> None:
         queue=row["queue"],
         priority=broker_priority(row["queue"], row["priority"]),
         retry=False,
+        **publish_options(),
     )
-
-
-def broker_priority(queue_name: str, priority: int) -> int:
-    """The broker's number for a ledger priority: Kombu's Redis transport takes 0 first, RabbitMQ the largest."""
-    if settings.CELERY_BROKER_URL.startswith("amqp"):
-        return priority
-    return 9 - QUEUES[queue_name].clamp(priority)
 
 
 def _task_message(headers: dict[str, Any], properties: dict[str, Any], body: tuple[Any, Any, Any]) -> Any:

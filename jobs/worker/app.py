@@ -3,12 +3,12 @@
 from typing import Any
 
 from celery import Celery, signals
-from kombu.entity import Queue as KombuQueue
 
-from jobs.lanes import DEFAULT_QUEUE, QUEUES
+from jobs.lanes import DEFAULT_QUEUE
+from jobs.ledger import broker
 
 # By name: they load with a worker, after Django's apps.
-BOOTSTEPS = tuple(f"jobs.worker.bootsteps:{name}Step" for name in ("Dispatcher", "Heartbeat", "Recycling"))
+BOOTSTEPS = tuple(f"jobs.worker.bootsteps:{name}Step" for name in ("Dispatcher", "Heartbeat", "Drain", "Recycling"))
 
 
 class LedgerCelery(Celery):
@@ -37,28 +37,13 @@ class LedgerCelery(Celery):
 
 def _apply_defaults(sender: Celery, source: Any, **_: Any) -> None:
     conf = sender.conf
-    conf.task_queues = [KombuQueue(name, routing_key=name) for name in QUEUES]
     conf.task_routes = ("jobs.registry:route",)
     conf.task_default_queue = DEFAULT_QUEUE
     conf.task_default_exchange = ""
     conf.worker_consumer = "jobs.worker.consumer:LedgerConsumer"
-    conf.broker_transport_options = _transport_options(str(conf.broker_url or ""))
+    broker.configure(conf)
     # Keep Django's connection between tasks; LedgerTask closes an old or broken one before it is used.
     conf["CELERY_DB_REUSE_MAX"] = 1_000_000_000
-
-
-def _transport_options(broker_url: str) -> dict[str, Any]:
-    if broker_url.startswith("amqp"):
-        return {}
-    return {
-        # The ledger knows what is owed; Kombu's acknowledgement costs three round trips a job and runs jobs twice.
-        "ack_emulation": False,
-        "priority_steps": list(range(10)),
-        "queue_order_strategy": "priority",
-        "socket_connect_timeout": 3,
-        "socket_timeout": 10,
-        "socket_keepalive": True,
-    }
 
 
 @signals.worker_process_shutdown.connect
