@@ -5,6 +5,7 @@ from jobs.models.job import Attempt, Job, JobEvent, Outcome, State
 from jobs.models.limit import Limit, Scope, Slot
 from jobs.models.schedule import CatchUp, ScheduleDefault, SchedulePolicy, ScheduleTick, TickOutcome
 from jobs.models.worker import BrokerState, Sweep, Worker
+from jobs.models.workflow import Chord, ChordState
 
 __all__ = [
     "ApiToken",
@@ -12,6 +13,8 @@ __all__ = [
     "AuditEntry",
     "BrokerState",
     "CatchUp",
+    "Chord",
+    "ChordState",
     "Effect",
     "EffectState",
     "IdempotencyKey",

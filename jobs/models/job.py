@@ -173,6 +173,7 @@ class Job(models.Model):
             models.Index(
                 OpClass(F("root_id"), "text_pattern_ops"), name="job_root", condition=Q(parent_id__isnull=False)
             ),
+            models.Index(name="job_group", fields=["group_id"], condition=Q(group_id__isnull=False)),
         ]
 
     def __str__(self) -> str:
