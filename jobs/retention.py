@@ -48,6 +48,7 @@ _JOBS = f"""
         DELETE FROM jobs_job WHERE id IN (
             SELECT id FROM jobs_job AS j
             WHERE state = %s AND finished_at < now() - make_interval(days => %s) AND NOT {_OPEN}
+              AND (unique_until IS NULL OR key_released OR unique_until <= now())
             ORDER BY finished_at LIMIT {BATCH} FOR UPDATE SKIP LOCKED)
         RETURNING id),
     attempts AS (DELETE FROM jobs_attempt WHERE job_id IN (SELECT id FROM gone)),

@@ -76,7 +76,8 @@ NAMES = tuple(field.name for field in fields(UniqueOptions))
 
 def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the options that a caller gave: neither None nor empty nor False."""
-    return {name: values[name] for name in NAMES if values.get(name) not in (None, "", False)}
+    given = {name: values.get(name) for name in NAMES}
+    return {name: value for name, value in given.items() if not (value is None or value is False or value == "")}
 
 
 def options_from(values: Any) -> UniqueOptions:

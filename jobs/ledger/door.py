@@ -15,16 +15,18 @@ from kombu.entity import Exchange
 from kombu.entity import Queue as KombuQueue
 
 from jobs.lanes import DEFAULT_QUEUE, QUEUES
-from jobs.ledger import states
+from jobs.ledger import states, uniqueness
 from jobs.ledger.errors import JobRefused
 from jobs.ledger.publisher import publish_soon
 from jobs.ledger.records import Message, Record, record_of
 from jobs.ledger.run import current_run
+from jobs.ledger.states.keys import count_folded
 
 
 class _Sending(threading.local):
     origin: tuple[str, str] | None = None
     folded: dict[str, str]
+    collected: list[Record] | None = None
 
     def __init__(self) -> None:
         self.folded = {}
@@ -42,6 +44,16 @@ def sent_by(origin: str, detail: str = "") -> Iterator[None]:
         yield
     finally:
         _sending.origin = before
+
+
+@contextlib.contextmanager
+def collecting() -> Iterator[list[Record]]:
+    """Keep what this thread sends inside the block, without inserting it: the caller does, by `enter_now`."""
+    before, _sending.collected = _sending.collected, []
+    try:
+        yield _sending.collected
+    finally:
+        _sending.collected = before
 
 
 def holder_of(job_id: str) -> str:
@@ -119,11 +131,13 @@ class LedgerAMQP(AMQP):
 def enter(record: Record) -> None:
     """Take in one record: now, or, when the running job's body has ended, together with its finish."""
     run = current_run()
-    if run is not None and record.id == run.job_id:
+    if _sending.collected is not None:
+        _sending.collected.append(record)
+    elif run is not None and record.id == run.job_id:
         run.own = record
     elif run is not None and run.body_done:
         # The next step of a chain, a chord's body, a callback: folded, it would keep its workflow waiting.
-        record.unique_key = None
+        record.drop_key()
         run.held.append(record)
     else:
         enter_now([record])
@@ -133,39 +147,41 @@ def enter_now(records: Sequence[Record]) -> None:
     """Insert records in the caller's transaction; their messages follow its commit."""
     if not records:
         return
-    with connection.cursor() as cursor:
+    if len(records) > 1:
+        # In one order, so that two senders of several keys do not each wait for the other.
+        records = sorted(records, key=lambda record: record.unique_key or "")
+    superseding = any(record.unique_options is not None and record.unique_options.supersede for record in records)
+    with transaction.atomic() if superseding else contextlib.nullcontext(), connection.cursor() as cursor:
         inserted = states.insert(cursor, records)
-        for record in records:
-            if record.id not in inserted:
-                _settle_conflict(cursor, record, inserted)
-    now = [record for record in records if inserted.get(record.id) == "queued"]
+        owed = [job_id for record in records for job_id in _settle(cursor, record, inserted)]
+    now = [record.id for record in records if inserted.get(record.id) == "queued"] + owed
     if now:
-        transaction.on_commit(lambda: publish_soon([record.id for record in now]), robust=True)
+        transaction.on_commit(lambda: publish_soon(now), robust=True)
 
 
-def _settle_conflict(cursor: states.Cursor, record: Record, inserted: dict[str, str]) -> None:
-    """A row of the same id is the same job, sent again; one of the same key takes this one in."""
-    for _ in range(5):
-        if states.replace_awaited(cursor, record):
-            inserted[record.id] = "queued"
-            return
-        cursor.execute(
-            """
-            SELECT id FROM jobs_job WHERE id = %s OR (
-                unique_key = %s AND state IN ('scheduled', 'queued', 'running')) ORDER BY id = %s DESC LIMIT 1
-            """,
-            [record.id, record.unique_key, record.id],
-        )
-        found = cursor.fetchall()
-        if found:
-            if found[0][0] != record.id:
-                _sending.folded[record.id] = found[0][0]
-            return
-        # The holder of the key finished between the two statements.
-        inserted.update(states.insert(cursor, [record]))
-        if record.id in inserted:
-            return
-    raise JobRefused(f"job {record.id} met the key {record.unique_key!r} being taken and released; send it again")
+def _settle(cursor: states.Cursor, record: Record, inserted: dict[str, str]) -> list[str]:
+    """Deal with a conflict, and with older jobs that a newer one supersedes. Returns ids whose message is owed now."""
+    run = current_run()
+    sender = run.job_id if run is not None else ""
+    settled = uniqueness.Settled()
+    if record.id not in inserted:
+        settled = uniqueness.settle(cursor, record, sender)
+        if settled.state is not None:
+            inserted[record.id] = settled.state
+    if record.id in inserted and record.unique_options is not None and record.unique_options.supersede:
+        uniqueness.supersede(cursor, record, sender)
+    if settled.holder is None:
+        return []
+    holder, by = settled.holder, f"{record.origin} {record.origin_detail}".strip()
+    _sending.folded[record.id] = holder
+    transaction.on_commit(lambda: _count_folded(holder, by), robust=True)
+    return [holder] if settled.is_owed else []
+
+
+def _count_folded(holder: str, by: str) -> None:
+    """After the commit and by itself, so that senders of one key do not wait for each other's transactions."""
+    with connection.cursor() as cursor:
+        count_folded(cursor, holder, by)
 
 
 def _origin(headers: dict[str, Any]) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from kombu.utils.json import dumps as kombu_dumps
 from jobs.lanes import QUEUES
 from jobs.ledger.errors import JobRefused
 from jobs.registry import NO_POLICY, policy_of
+from jobs.unique_options import UniqueOptions, options_from
 
 #: Marks a message as one whose row exists; without it a message is a foreign client's.
 LEDGER_HEADER = "ledger"
@@ -35,8 +36,10 @@ _IN_COLUMNS = frozenset(
         "kwargsrepr",
         "delay_seconds",
         "unique_key",
+        "unique_options",
         "attempts_before",
         "edited",
+        "parked",
     ]
 )
 
@@ -57,6 +60,7 @@ class Record:
     origin: str
     origin_detail: str = ""
     unique_key: str | None = None
+    unique_options: UniqueOptions | None = None
     parent_id: str | None = None
     root_id: str | None = None
     group_id: str | None = None
@@ -65,7 +69,14 @@ class Record:
     expires_at: str | None = None
 
     def as_row(self) -> dict[str, Any]:
-        return dict(vars(self))  # not asdict: it copies all arguments, which is a sixth of a send
+        row = dict(vars(self))  # not asdict: it copies all arguments, which is a sixth of a send
+        if self.unique_options is not None:
+            row["unique_options"] = self.unique_options.as_row()
+        return row
+
+    def drop_key(self) -> None:
+        """Fold it into no other job: somebody waits for this very one."""
+        self.unique_key = self.unique_options = None
 
     @property
     def is_workflow_step(self) -> bool:
@@ -95,6 +106,7 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
     args, kwargs = plain_arguments(message.task, args, kwargs)
     embed = _plain(embed or {}, message.task, MAX_CANVAS_BYTES)
     policy = policy_of(message.task)
+    key, options = _key_and_options(headers, message.task, args, kwargs)
     record = Record(
         id=job_id,
         task=message.task,
@@ -111,7 +123,8 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
         max_attempts=policy.max_attempts,
         origin=origin,
         origin_detail=clean_text(origin_detail)[:255],
-        unique_key=_checked_key(headers.get("unique_key"), message.task) or unique_key(message.task, args, kwargs),
+        unique_key=key,
+        unique_options=options,
         parent_id=checked_id(headers["parent_id"]) if headers.get("parent_id") else None,
         root_id=checked_id(headers.get("root_id") or job_id),
         group_id=checked_id(headers["group"]) if headers.get("group") else None,
@@ -121,7 +134,7 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
     )
     if record.is_workflow_step:
         # Folded, it would leave its chain or chord waiting for a job that never comes.
-        record.unique_key = None
+        record.drop_key()
     return record
 
 
@@ -166,6 +179,24 @@ def unique_key(task: str, args: list[Any], kwargs: dict[str, Any]) -> str | None
     return _checked_key(key, task)
 
 
+def _key_and_options(
+    headers: dict[str, Any], task: str, args: list[Any], kwargs: dict[str, Any]
+) -> tuple[str | None, UniqueOptions | None]:
+    """The sender's key and options, or else the task's. Raises JobRefused for what they cannot be."""
+    key = _checked_key(headers.get("unique_key"), task)
+    given = headers.get("unique_options")
+    if given and key is None:
+        # The task's own key follows the task's own rules, on which its author relies.
+        raise JobRefused(f"unique_key is missing: {', '.join(map(str, given))} of {task} go with a key of the sender's")
+    key = key or unique_key(task, args, kwargs)
+    if key is None:
+        return None, None
+    try:
+        return key, options_from(given) if given else policy_of(task).unique_options
+    except ValueError as exc:
+        raise JobRefused(str(exc)) from None
+
+
 def _checked_key(key: Any, task: str) -> str | None:
     if key is None:
         return None
@@ -179,6 +210,11 @@ def plain_arguments(task: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[
     """Arguments as the ledger keeps them. Raises JobRefused if they are not JSON or too large."""
     plain_args, plain_kwargs = _plain((args, kwargs), task, MAX_ARGUMENT_BYTES)
     return plain_args, plain_kwargs
+
+
+def plain_canvas(signature: Any) -> Any:
+    """A Celery signature as JSON. Raises JobRefused if it is none, or too large."""
+    return _plain(signature, str(signature.get("task")), MAX_CANVAS_BYTES)
 
 
 def _plain(value: Any, task: str, most_bytes: int) -> Any:
@@ -237,7 +273,9 @@ def _checked_delay(seconds: float | None, task: str) -> float | None:
 
 
 #: The columns that `message_of` needs, in the order in which dispatchers select them.
-MESSAGE_COLUMNS = "id, task, args, kwargs, embed, headers, queue, priority, attempt, parent_id, root_id, group_id"
+MESSAGE_COLUMNS = (
+    "id, task, args, kwargs, embed, headers, queue, priority, attempt, uncounted, parent_id, root_id, group_id"
+)
 
 
 def message_of(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], tuple[Any, Any, Any]]:
@@ -264,7 +302,7 @@ def message_of(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], tup
         "root_id": row["root_id"],
         "parent_id": row["parent_id"],
         "group": row["group_id"],
-        "retries": max(0, row["attempt"] - row["headers"].get("attempts_before", 0)),
+        "retries": max(0, row["attempt"] - row["uncounted"] - row["headers"].get("attempts_before", 0)),
         "argsrepr": repr(args)[:1024],
         "kwargsrepr": repr(kwargs)[:1024],
         LEDGER_HEADER: 1,

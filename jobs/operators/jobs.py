@@ -16,6 +16,7 @@ from jobs.ledger.errors import JobRefused
 from jobs.ledger.publisher import publish_soon
 from jobs.ledger.records import plain_arguments
 from jobs.ledger.records import unique_key as key_for
+from jobs.ledger.states.keys import find_obstacle, release_elapsed
 from jobs.models import Job, State
 from jobs.operators.actors import Actor
 from jobs.registry import check_arguments, find_task, policy_of
@@ -154,13 +155,16 @@ def _replaced_arguments(job: Job, edited: bool) -> dict[str, Any]:
 def _retry_row(job: Job, args: list[Any] | None, kwargs: dict[str, Any] | None, key: str | None) -> None:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
+            if key is not None:
+                release_elapsed(cursor, key)
             states.retry(
                 cursor, job.pk, allowance=policy_of(job.task).max_attempts, args=args, kwargs=kwargs, unique_key=key
             )
             results.forget(cursor, job.pk)
     except IntegrityError:
-        holder = Job.objects.filter(unique_key=key, state__in=("scheduled", "queued", "running")).first()
-        name = f"job {holder.pk} ({holder.state})" if holder else "another job"
+        with connection.cursor() as cursor:
+            holder = find_obstacle(cursor, "", key)
+        name = f"job {holder.id} ({holder.state})" if holder else "another job"
         raise JobNotChanged(f"job {job.pk} cannot be retried: its key {key!r} is held by {name}") from None
 
 

@@ -1,6 +1,9 @@
 """Tasks that end in every way there is; loaded by the tests' processes through TASK_MODULES."""
 
 import contextlib
+import ctypes
+import os
+import signal
 import sys
 import time
 import uuid
@@ -10,7 +13,8 @@ from celery import chain, group, shared_task
 from celery.exceptions import Ignore, Reject
 from django.db import transaction
 
-from jobs import job
+from jobs import Discard, Snooze, job
+from jobs.ledger.run import current_run
 from jobs.models import Job
 
 
@@ -143,3 +147,70 @@ def retry_inside_transaction(self: Any) -> str:
     with transaction.atomic():
         add.delay(1, 1)
         raise self.retry(countdown=0)
+
+
+@shared_task(name="probe.die")
+def die(how: str) -> None:
+    """Ends its process in one of the ways that processes end."""
+    if how == "exit":
+        os._exit(3)
+    if how == "segfault":
+        ctypes.string_at(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(5)
+
+
+@job(name="probe.die_once", max_attempts=1)
+def die_at_most_once() -> None:
+    os._exit(3)
+
+
+@job(name="probe.snooze", max_attempts=1)
+def snooze(seconds: float) -> str:
+    run = current_run()
+    if run is not None and run.number == 1:
+        raise Snooze(seconds, "not yet")
+    return "woken"
+
+
+@job(name="probe.discard", max_attempts=4)
+def discard(why: str) -> None:
+    raise Discard(why)
+
+
+@job(name="probe.unique_queued", unique=lambda key, value=0: f"queued:{key}", unique_while="queued", max_attempts=2)
+def unique_queued(key: str, value: float = 0) -> float:
+    """Runs for `value` seconds."""
+    return long(value) and value
+
+
+@job(name="probe.unique_period", unique=lambda key: f"period:{key}", unique_for_seconds=3600, max_attempts=1)
+def unique_period(key: str) -> str:
+    if key.startswith("bad"):
+        raise ValueError(key)
+    return key
+
+
+@job(
+    name="probe.debounced",
+    unique=lambda key, value: f"debounced:{key}",
+    debounce_seconds=1,
+    debounce_max_seconds=5,
+    max_attempts=1,
+)
+def debounced(key: str, value: int) -> int:
+    return value
+
+
+@job(name="probe.superseding", unique=lambda key, seconds=0: f"superseding:{key}", supersede=True, max_attempts=1)
+def superseding(key: str, seconds: float = 0) -> str:
+    return str(long(seconds))
+
+
+@job(name="probe.superseding_itself", unique=lambda key, more: f"itself:{key}", supersede=True, max_attempts=1)
+def superseding_itself(key: str, more: int) -> int:
+    if more:
+        with transaction.atomic():
+            superseding_itself.delay(key, more - 1)
+            job.progress(1, "still allowed to report")
+    return more

@@ -8,10 +8,11 @@ from celery.exceptions import InvalidTaskError
 from celery.worker.strategy import default, hybrid_to_proto2, proto1_to_proto2
 
 from jobs.lanes import DEFAULT_QUEUE, QUEUES
-from jobs.ledger import states
+from jobs.ledger import states, uniqueness
 from jobs.ledger.connection import finishes
 from jobs.ledger.errors import JobRefused
 from jobs.ledger.records import LEDGER_HEADER, Message, Record, checked_id, record_of
+from jobs.ledger.states.keys import count_folded
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,11 @@ def adopt(task_name: str, message: Any, body: Any) -> bool:
 def _insert(connection: psycopg.Connection[tuple[Any, ...]], record: Record) -> str | None:
     with connection.transaction(), connection.cursor() as cursor:
         state = states.insert(cursor, [record]).get(record.id)
+        if state is None and record.unique_key is not None:
+            settled = uniqueness.settle(cursor, record)
+            state = settled.state
+            if settled.holder is not None:
+                count_folded(cursor, settled.holder, f"{record.origin} {record.origin_detail}".strip())
         if state == "queued":
             states.mark_sent(cursor, [(record.id, 0)])
     return state

@@ -1,0 +1,79 @@
+"""Unique keys with a real worker."""
+
+import pytest
+
+from jobs.models import Job, State
+from jobs.tests import probe_tasks as probe
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def is_running(job_id: str) -> bool:
+    return Job.objects.filter(pk=job_id, state=State.RUNNING).exists()
+
+
+def test_a_burst_is_run_once_after_its_end_with_the_newest_arguments(worker, ended):
+    sent = {probe.debounced.delay("a", value).id for value in range(20)}
+
+    (job_id,) = sent
+    job = ended(job_id)
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 1)
+    assert probe.debounced.AsyncResult(job_id).get(timeout=5) == 19
+    assert (job.started_at - job.created_at).total_seconds() >= 1
+    assert Job.objects.filter(task="probe.debounced").count() == 1
+
+
+def test_a_job_whose_message_waits_in_the_broker_is_run_with_the_arguments_of_a_later_send(worker, ended, until):
+    """The message carries the older ones."""
+    probe.long.delay(2)
+    probe.long.delay(2)
+    until(lambda: Job.objects.filter(task="probe.long", state=State.RUNNING).count() == 2)
+    first = probe.debounced.delay("a", 1)
+    Job.objects.filter(pk=first.id).update(run_at=Job.objects.get(pk=first.id).created_at)
+    until(lambda: Job.objects.filter(pk=first.id, state=State.QUEUED, sent_at__isnull=False).exists())
+    second = probe.debounced.delay("a", 2)
+
+    assert second.id == first.id
+    assert ended(first.id).attempt == 1
+    assert second.get(timeout=5) == 2
+
+
+def test_a_newer_job_stops_the_one_that_runs_and_runs_itself(worker, ended, until):
+    older = probe.superseding.delay("a", 20)
+    until(lambda: is_running(older.id))
+    newer = probe.superseding.delay("a")
+
+    stopped, done = ended(older.id), ended(newer.id)
+    assert (stopped.state, stopped.reason) == (State.CANCELLED, f"superseded by job {newer.id}")
+    assert done.state == State.SUCCEEDED
+
+
+def test_one_more_waits_while_a_job_with_a_key_while_queued_runs(worker, ended, until):
+    first = probe.unique_queued.delay("a", 1.5)
+    until(lambda: is_running(first.id))
+    second = probe.unique_queued.delay("a")
+    third = probe.unique_queued.delay("a")
+
+    assert (second.id != first.id, third.id) == (True, second.id)
+    assert {ended(first.id).state, ended(second.id).state} == {State.SUCCEEDED}
+
+
+def test_a_job_may_send_the_next_of_its_own_superseding_key(worker, ended, until):
+    first = probe.superseding_itself.delay("a", 2)
+    assert ended(first.id).state == State.SUCCEEDED
+    until(lambda: Job.objects.filter(task="probe.superseding_itself", state=State.SUCCEEDED).count() == 3)
+    assert Job.objects.filter(task="probe.superseding_itself").count() == 3
+
+
+def test_a_foreign_message_is_folded_by_its_key_too(worker, until):
+    from celery import Celery
+    from django.conf import settings
+
+    first = probe.unique_period.apply_async(("f",), countdown=60)
+    foreign = Celery("foreign", broker=settings.CELERY_BROKER_URL, set_as_current=False)
+    foreign.conf.broker_transport_options = {"priority_steps": list(range(10))}
+    foreign.send_task("probe.unique_period", ("f",), queue="default", exchange="", routing_key="default")
+
+    event = until(lambda: Job.objects.get(pk=first.id).events.filter(kind="folded").first())
+    assert event.detail["by"].startswith("foreign")
+    assert Job.objects.filter(task="probe.unique_period").count() == 1
