@@ -285,6 +285,8 @@ JOBS: dict[str, Any] = {
     "KEEP_SUCCEEDED_DAYS": read.whole_number("KEEP_SUCCEEDED_DAYS", 14, least=1),
     "KEEP_FAILED_DAYS": read.whole_number("KEEP_FAILED_DAYS", 90, least=1),
     "SELFTEST_HOSTS": read.words("SELFTEST_HOSTS"),
+    "LEASE_SECONDS": read.whole_number("LEASE_SECONDS", 12, least=2),
+    "DRAIN_SECONDS": read.whole_number("DRAIN_SECONDS", 30, least=0),
 }
 GITHUB = {
     "WEBHOOK_SECRET": read.text("GITHUB_WEBHOOK_SECRET", ""),

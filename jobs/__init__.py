@@ -7,6 +7,7 @@
         job.progress(0.5, "half of the pages")
 """
 
+from jobs.ledger.errors import Discard, Snooze
 from jobs.registry import job
 
-__all__ = ["job"]
+__all__ = ["Discard", "Snooze", "job"]

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from billiard.exceptions import WorkerLostError
 from celery import states as celery_states
 from celery.exceptions import NotRegistered, TaskRevokedError
 from django.db import connection
@@ -13,7 +14,6 @@ from jobs.ledger.records import clean_json, clean_text
 from jobs.ledger.run import Run, run_of
 from jobs.models import Job, Outcome, State
 from jobs.models.job import FINISHED
-from jobs.registry import policy_of
 
 # What Celery calls a ledger state, for a job that has no result row.
 _CELERY_STATE = {
@@ -25,6 +25,10 @@ _CELERY_STATE = {
     State.CANCELLED: celery_states.REVOKED,
     State.DISCARDED: celery_states.REVOKED,
 }
+
+
+#: How long a job of an unknown task waits at most before another worker is tried.
+MAX_PARKED_SECONDS = 30.0
 
 
 class LedgerBackend(DatabaseBackend):
@@ -82,24 +86,73 @@ class LedgerBackend(DatabaseBackend):
         not run), whose result alone is stored.
         """
         stock = super().mark_as_failure
-        run = run_of(task_id) or self._run_of_lost_child(task_id, request)
+        run, asked = run_of(task_id), None
+        if run is None:
+            run, asked = self._run_of_lost_child(task_id, request)
         if run is None:
             if isinstance(exc, NotRegistered):
-                self._fail_unknown(task_id, exc)
+                self._park_unknown(task_id, exc)
             elif not Job.objects.filter(pk=task_id).exists():
                 stock(task_id, exc, traceback, request, store_result, call_errbacks, state)
+            return
+        if asked is not None:
+            self.end_cancelled(run, asked, request)
+            return
+        if isinstance(exc, WorkerLostError):
+            self.end_crashed(run, exc, request, traceback)
             return
         if getattr(request, "lost_pid", None) and run.has_attempts_left:
             delay = run.policy.delay_seconds(run.attempt)
             finish.reschedule(run, outcome=Outcome.FAILED, exc=exc, traceback=traceback, delay_seconds=delay)
             return
+        self._fail(run, exc, traceback, request, store_result, call_errbacks)
+
+    def _fail(
+        self,
+        run: Run,
+        exc: BaseException,
+        traceback: str | None,
+        request: Any,
+        store_result: bool = True,
+        call_errbacks: bool = True,
+        *,
+        is_crash: bool = False,
+    ) -> None:
+        """running → failed, with result, chord part and errbacks in the same transaction."""
+        stock = super().mark_as_failure
+        state = celery_states.FAILURE
+        keep = store_result or bool(request.chord)
         run.body_done = True
         finish.fail(
             run,
             exc,
             traceback,
-            store=lambda: self._store_if(store_result or bool(request.chord), task_id, exc, state, traceback, request),
-            parts=lambda: stock(task_id, exc, traceback, request, False, call_errbacks, state),
+            store=lambda: self._store_if(keep, run.job_id, exc, state, traceback, request),
+            parts=lambda: stock(run.job_id, exc, traceback, request, False, call_errbacks, state),
+            is_crash=is_crash,
+        )
+
+    def end_crashed(self, run: Run, exc: BaseException, request: Any, traceback: str | None = None) -> None:
+        """The run took its process with it: running → queued, or failed after as many as its policy allows."""
+        if run.may_crash_again:
+            finish.crash(run, exc, traceback)
+        else:
+            self._fail(run, exc, traceback, request, not request.ignore_result, is_crash=True)
+
+    def end_given_up(self, run: Run, reason: str, request: Any) -> None:
+        """running → discarded, because the task raised Discard; with result and chord part."""
+        exc = TaskRevokedError(f"discarded: {reason}")
+        run.body_done = True
+
+        def parts() -> None:
+            if request.chord:
+                self.on_chord_part_return(request, celery_states.REVOKED, exc)
+
+        finish.give_up(
+            run,
+            reason,
+            store=lambda: self._store_result(run.job_id, self.prepare_exception(exc), "REVOKED", None, request),
+            parts=parts,
         )
 
     def mark_as_retry(
@@ -118,9 +171,9 @@ class LedgerBackend(DatabaseBackend):
         """Cancel on Celery's own `revoke`: a waiting job at once, a running one whose child was ended by it."""
         with connection.cursor() as cursor:
             cancelled = states.cancel_waiting(cursor, task_id, f"revoked through Celery: {reason or 'no reason given'}")
-        run = None if cancelled else self._run_of_lost_child(task_id, request)
+        run, asked = (None, None) if cancelled else self._run_of_lost_child(task_id, request)
         if run is not None:
-            self.end_cancelled(run, f"{reason or 'revoked'} through Celery", request)
+            self.end_cancelled(run, asked or f"{reason or 'revoked'} through Celery", request)
 
     def end_cancelled(self, run: Run, reason: str, request: Any) -> None:
         """running → cancelled, with result and chord part."""
@@ -138,20 +191,17 @@ class LedgerBackend(DatabaseBackend):
             parts=parts,
         )
 
-    def _run_of_lost_child(self, task_id: str, request: Any) -> Run | None:
+    def _run_of_lost_child(self, task_id: str, request: Any) -> tuple[Run | None, str | None]:
+        """The run that a child of this worker lost, and why it had been asked to stop, if it had."""
         pid = getattr(request, "lost_pid", None)
-        if not pid:
-            return None
-        found = finish.find_claim(task_id, request.hostname, pid)
-        if found is None:
-            return None
-        claim_id, attempt, max_attempts, task = found
-        run = Run(task_id, claim_id, attempt, max_attempts, policy_of(task))
-        return run
+        found = finish.find_run(task_id, request.hostname, pid) if pid else None
+        return found or (None, None)
 
-    def _fail_unknown(self, task_id: str, exc: NotRegistered) -> None:
+    def _park_unknown(self, task_id: str, exc: NotRegistered) -> None:
+        """This worker is older, or newer, than the sender: the job waits for one that knows its task."""
+        text = f"A worker that was sent it does not know the task {exc}; it waits for one that does."
         with connection.cursor() as cursor:
-            states.fail_waiting(cursor, task_id, f"NotRegistered: no worker of this queue knows the task {exc}")
+            states.park(cursor, task_id, text, most_seconds=MAX_PARKED_SECONDS)
 
     def _store_if(
         self, wanted: bool, task_id: str, exc: BaseException, state: str, traceback: Any, request: Any

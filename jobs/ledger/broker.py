@@ -72,7 +72,7 @@ def without_options(url: str) -> str:
 
 def master_name(url: str) -> str:
     """The name that the Sentinels know the Redis by: `?master_name=` in the first URL, else `mymaster`."""
-    return dict(parse_qsl(urlsplit(url.split(";")[0]).query)).get("master_name", DEFAULT_MASTER)
+    return dict(parse_qsl(urlsplit(url.split(";", maxsplit=1)[0]).query)).get("master_name", DEFAULT_MASTER)
 
 
 def _other_options(url: str) -> str:

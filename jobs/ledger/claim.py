@@ -27,5 +27,16 @@ def claim(job_id: str, task: str, worker: str, pid: int) -> tuple[Run, Any, Any,
     row = claims().insist(take)
     if row is None:
         return None
-    attempt, max_attempts, before, args, kwargs = row
-    return Run(job_id, claim_id, attempt, max_attempts, policy_of(task)), args, kwargs, before
+    number, uncounted, crashes, max_attempts, before, args, kwargs = row
+    run = Run(
+        job_id,
+        claim_id,
+        number - uncounted,
+        max_attempts,
+        policy_of(task),
+        number=number,
+        crashes=crashes,
+        worker=worker,
+        pid=pid,
+    )
+    return run, args, kwargs, before

@@ -85,6 +85,11 @@ def finishes() -> LedgerConnection:
     return _named("finishes", durable=True)
 
 
+def effects() -> LedgerConnection:
+    """For what is known of outside effects, which is on disk before anything is tried."""
+    return _named("effects", durable=True)
+
+
 def _named(name: str, *, durable: bool) -> LedgerConnection:
     # By process id: a connection opened before a fork belongs to the parent.
     key = (os.getpid(), name)

@@ -1,4 +1,7 @@
-"""Sends what is due or was never sent. One runs in every worker; rows are taken with SKIP LOCKED, so any number may."""
+"""Sends what is due or was never sent, and takes turns in the sweeps that find what was lost.
+
+One runs in every worker; rows are taken with SKIP LOCKED, so any number may.
+"""
 
 import logging
 import random
@@ -7,9 +10,10 @@ from typing import Any
 
 import psycopg
 from celery import current_app
+from django.db import connection as django_connection
 
-from jobs.ledger import states
-from jobs.ledger.connection import LedgerConnection
+from jobs.ledger import lost_messages, rescue, states, sweeps
+from jobs.ledger.connection import AWAY, LedgerConnection
 from jobs.ledger.publisher import publish
 
 logger = logging.getLogger(__name__)
@@ -18,7 +22,10 @@ TICK_SECONDS = 1.0
 BATCH = 100
 #: How long the sender's own process has to hand a message over before a dispatcher does.
 UNSENT_GRACE_SECONDS = 1.0
-EXPIRY_EVERY_TICKS = 5
+
+sweeps.register("workers", every_seconds=2.0, function=rescue.sweep)
+sweeps.register("broker", every_seconds=1.0, function=lost_messages.watch_broker)
+sweeps.register("messages", every_seconds=2.0, function=lost_messages.sweep)
 
 
 class Dispatcher(threading.Thread):
@@ -28,7 +35,6 @@ class Dispatcher(threading.Thread):
         super().__init__(name="ledger-dispatcher", daemon=True)
         self.connection = LedgerConnection(durable=True)
         self.stopping = threading.Event()
-        self._ticks = 0
 
     def stop(self) -> None:
         self.stopping.set()
@@ -42,6 +48,7 @@ class Dispatcher(threading.Thread):
             except Exception as exc:
                 # Postgres or the broker is away. What is owed stays owed; only the log must not fill up.
                 logger.warning("Dispatching waits: %s: %s", type(exc).__name__, str(exc).strip()[:200])
+                django_connection.close()
                 more = False
                 pause = min(pause * 2, 5.0)
             if not more:
@@ -49,10 +56,26 @@ class Dispatcher(threading.Thread):
 
     def tick(self) -> int:
         """Send one batch. Returns how many messages went out; raises when Postgres or the broker is away."""
-        self._ticks += 1
-        if self._ticks % EXPIRY_EVERY_TICKS == 1:
-            self.connection.use(_discard_expired)
-        return self.connection.use(_send_batch)
+        owed = self.connection.use(_look)
+        if owed.sweep_count < sweeps.count():
+            self.connection.use(sweeps.prepare)
+        found = sum(self._sweep(name) for name in owed.due_sweeps)
+        return self.connection.use(_send_batch) if owed.is_sending_owed or found else 0
+
+    def _sweep(self, name: str) -> int:
+        """Do one sweep. One that cannot be done, with the broker away for example, must not keep the others."""
+        try:
+            return self.connection.use(lambda connection: sweeps.run(connection, name))
+        except AWAY:
+            raise
+        except Exception as exc:
+            logger.warning("The sweep %s waits: %s: %s", name, type(exc).__name__, str(exc).strip()[:200])
+            return 0
+
+
+def _look(connection: psycopg.Connection[Any]) -> states.Owed:
+    with connection.cursor() as cursor:
+        return states.look(cursor, UNSENT_GRACE_SECONDS)
 
 
 def _send_batch(connection: psycopg.Connection[Any]) -> int:
@@ -61,8 +84,6 @@ def _send_batch(connection: psycopg.Connection[Any]) -> int:
     While rows are being sent they stay locked: a death in between leaves them owed, and a claim waits for the commit.
     """
     with connection.cursor() as cursor:
-        if not states.is_anything_owed(cursor, UNSENT_GRACE_SECONDS):
-            return 0
         promoted = states.promote_due(cursor, BATCH)
     with connection.transaction(), connection.cursor() as cursor:
         rows = states.lock_owed(cursor, promoted=promoted, limit=BATCH, grace_seconds=UNSENT_GRACE_SECONDS)
@@ -84,8 +105,12 @@ def _publish(cursor: states.Cursor, producer: Any, row: dict[str, Any]) -> bool:
     return True
 
 
-def _discard_expired(connection: psycopg.Connection[Any]) -> None:
+def _discard_expired(connection: psycopg.Connection[Any], turn: sweeps.Turn) -> int:
     with connection.cursor() as cursor:
         expired = states.discard_expired(cursor)
     if expired:
         logger.info("%d jobs expired before they could run", len(expired))
+    return 0
+
+
+sweeps.register("expiry", every_seconds=5.0, function=_discard_expired)

@@ -11,10 +11,12 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 
 from jobs.ledger import states
 from jobs.ledger.door import enter_now
-from jobs.ledger.flusher import drain, finish_soon
+from jobs.ledger.events import note
+from jobs.ledger.flusher import drain, finish_soon, keep_superseded
 from jobs.ledger.records import Record, clean_text
 from jobs.ledger.run import Run
 from jobs.models import Outcome, State
+from jobs.registry import policy_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ def succeed(run: Run, result: Mapping[str, Any], *, keep: bool, parts: Callable[
     result: the columns that LedgerBackend.result_columns encodes. parts: Celery's work on a chord this job belongs
     to, done in the finish's transaction. Without parts and held sends, the finish is left to the flusher.
     """
-    row = {"id": run.job_id, "claim_id": run.claim_id, "keep": keep, **result}
+    row = {**run.fence, "keep": keep, **result}
     if run.own is not None:
         # The task sent itself again (retry with throw=False) and then returned.
         reschedule(run, outcome=Outcome.RETRIED)
@@ -46,13 +48,26 @@ def succeed(run: Run, result: Mapping[str, Any], *, keep: bool, parts: Callable[
 
 
 def fail(
-    run: Run, exc: BaseException, traceback: str | None, store: Callable[[], None], parts: Callable[[], None]
+    run: Run,
+    exc: BaseException,
+    traceback: str | None,
+    store: Callable[[], None],
+    parts: Callable[[], None],
+    *,
+    is_crash: bool = False,
 ) -> None:
     """running → failed. store: writes the result; parts: chord, chain and errbacks, done in the same transaction."""
 
     def finish(cursor: states.Cursor) -> bool:
         ended = states.end_attempt(
-            cursor, run.job_id, run.claim_id, state=State.FAILED, outcome=Outcome.FAILED, **describe(exc, traceback)
+            cursor,
+            run.job_id,
+            run.claim_id,
+            state=State.FAILED,
+            outcome=Outcome.CRASHED if is_crash else Outcome.FAILED,
+            is_crash=is_crash,
+            is_counted=not is_crash,
+            **describe(exc, traceback),
         )
         if ended:
             store()
@@ -110,6 +125,70 @@ def stop(run: Run, reason: str, store: Callable[[], None], parts: Callable[[], N
     def finish(cursor: states.Cursor) -> bool:
         ended = states.end_attempt(
             cursor, run.job_id, run.claim_id, state=State.CANCELLED, outcome=Outcome.CANCELLED, reason=reason
+        )
+        if ended:
+            store()
+        return ended
+
+    _in_one_transaction(run, finish, parts)
+
+
+def crash(run: Run, exc: BaseException, traceback: str | None = None) -> None:
+    """running → queued at once: the run took its process with it. Uses up no attempt, but is counted."""
+    described = describe(exc, traceback)
+
+    def finish(cursor: states.Cursor) -> bool:
+        ended = states.end_attempt(
+            cursor,
+            run.job_id,
+            run.claim_id,
+            state=State.QUEUED,
+            outcome=Outcome.CRASHED,
+            is_crash=True,
+            is_counted=False,
+            **described,
+        )
+        if ended:
+            text = f"Run {run.number} crashed ({described['error']}). The job is queued again."
+            note(cursor, run.job_id, "rescued", text, attempt=run.number, worker=run.worker, pid=run.pid)
+        return ended
+
+    _in_one_transaction(run, finish, None)
+
+
+def snooze(run: Run, seconds: float, why: str) -> None:
+    """running → scheduled for `seconds`, without using up an attempt."""
+
+    def finish(cursor: states.Cursor) -> bool:
+        ended = states.end_attempt(
+            cursor,
+            run.job_id,
+            run.claim_id,
+            state=State.SCHEDULED,
+            outcome=Outcome.SNOOZED,
+            delay_seconds=seconds,
+            is_counted=False,
+            message=clean_text(why),
+        )
+        if ended:
+            reason = f": {clean_text(why)}" if why else ""
+            note(cursor, run.job_id, "snoozed", f"The task asked to run again in {seconds:g} s{reason}.")
+        return ended
+
+    _in_one_transaction(run, finish, None)
+
+
+def give_up(run: Run, reason: str, store: Callable[[], None], parts: Callable[[], None]) -> None:
+    """running → discarded: the task says that nobody wants it any more."""
+
+    def finish(cursor: states.Cursor) -> bool:
+        ended = states.end_attempt(
+            cursor,
+            run.job_id,
+            run.claim_id,
+            state=State.DISCARDED,
+            outcome=Outcome.DISCARDED,
+            reason=clean_text(reason)[:1000],
         )
         if ended:
             store()
@@ -183,22 +262,45 @@ def _in_one_transaction(run: Run, finish: Callable[[states.Cursor], bool], parts
             pause = min(pause * 2, 5.0)
     run.finished = True
     if not held:
-        logger.warning("Job %s had moved on; this finish of it counts for nothing", run.job_id)
+        superseded(run, "ended otherwise than by a plain success")
+
+
+def superseded(run: Run, what: str) -> None:
+    """Keep what a run did whose job had moved on, and count it for nothing."""
+    logger.warning("Job %s had moved on; this finish of it counts for nothing", run.job_id)
+    with connection.cursor() as cursor:
+        keep_superseded(cursor, run.fence, what)
 
 
 def _without_own_id(run: Run) -> list[Record]:
     return [record for record in run.held if record.id != run.job_id]
 
 
-def find_claim(job_id: str, worker: str, pid: int | None) -> tuple[str, int, int, str] | None:
-    """The claim that a worker's lost child held: claim id, attempt, max_attempts, task. For the main process."""
+def find_run(job_id: str, worker: str, pid: int | None) -> tuple[Run, str | None] | None:
+    """The run of a worker's lost child, and why it was asked to stop, if it was. For the main process."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT claim_id::text, attempt, max_attempts, task FROM jobs_job
+            SELECT claim_id::text, attempt, uncounted, crashes, max_attempts, task, worker, pid,
+                   CASE WHEN cancel_requested_at IS NOT NULL THEN reason END
+            FROM jobs_job
             WHERE id = %s AND state = 'running' AND worker = %s AND (%s::int IS NULL OR pid = %s)
             """,
             [job_id, worker, pid, pid],
         )
         row = cursor.fetchone()
-    return tuple(row) if row else None
+    if row is None:
+        return None
+    claim_id, number, uncounted, crashes, max_attempts, task, name, child, asked = row
+    run = Run(
+        job_id,
+        claim_id,
+        number - uncounted,
+        max_attempts,
+        policy_of(task),
+        number=number,
+        crashes=crashes,
+        worker=name,
+        pid=child,
+    )
+    return run, asked

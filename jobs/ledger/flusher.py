@@ -62,6 +62,7 @@ class Flusher(threading.Thread):
         for finish in group:
             if finish["id"] not in done:
                 logger.warning("Job %s had moved on; this finish of it counts for nothing", finish["id"])
+                _keep(finish)
 
 
 def _succeed(group: list[Mapping[str, Any]]) -> set[str]:
@@ -90,6 +91,27 @@ def _fail(finish: Mapping[str, Any], exc: psycopg.Error) -> None:
             )
 
     finishes().insist(write)
+
+
+def _keep(finish: Mapping[str, Any]) -> None:
+    def write(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        with connection.cursor() as cursor:
+            keep_superseded(cursor, finish, "succeeded")
+
+    finishes().insist(write)
+
+
+def keep_superseded(cursor: states.Cursor, fence: Mapping[str, Any], what: str) -> None:
+    """Keep as a superseded attempt what a run did that came back after its job had moved on."""
+    states.keep_superseded(
+        cursor,
+        job_id=fence["id"],
+        claim_id=fence["claim_id"],
+        number=fence["number"],
+        worker=fence["worker"],
+        pid=fence["pid"],
+        message=f"Run {fence['number']} came back and {what}, after the job had moved on; it counts for nothing.",
+    )
 
 
 _of_this_process: dict[int, Flusher] = {}

@@ -9,11 +9,13 @@ import mmap
 import struct
 import time
 
-HEARTBEAT_SECONDS = 3.0
+from django.conf import settings
+
 #: A worker that has not reported for so long is taken for dead, and its jobs run elsewhere.
-LEASE_SECONDS = 12.0
+LEASE_SECONDS = float(settings.JOBS["LEASE_SECONDS"])
+HEARTBEAT_SECONDS = LEASE_SECONDS / 4
 #: Taken off what is left: clocks of two machines run apart, and a statement takes its time.
-MARGIN_SECONDS = 2.0
+MARGIN_SECONDS = LEASE_SECONDS / 6
 
 _shared: mmap.mmap | None = None
 

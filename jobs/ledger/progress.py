@@ -3,7 +3,7 @@
 import time
 
 from jobs.ledger.connection import AWAY, claims
-from jobs.ledger.errors import JobCancelled
+from jobs.ledger.errors import JobCancelled, JobMovedOn
 from jobs.ledger.records import clean_text
 from jobs.ledger.run import Run, current_run
 
@@ -54,5 +54,7 @@ def _stop_if_asked(run: Run, query: str, parameters: list[object]) -> None:
         row = claims().use(lambda connection: connection.execute(query, parameters).fetchone())
     except AWAY:
         return  # progress is a courtesy: the job goes on while Postgres is away
-    if row is not None and row[0]:
+    if row is None:
+        raise JobMovedOn(f"job {run.job_id} was given to another worker; what this run does counts for nothing")
+    if row[0]:
         raise JobCancelled(f"job {run.job_id} was asked to stop")

@@ -7,18 +7,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jobs.ledger.records import Record
+    from jobs.models.workflow import Chord
     from jobs.registry import Policy
 
 
 @dataclass
 class Run:
-    """One claimed attempt. (job_id, claim_id) is the fence: what finishes it must show both."""
+    """One claimed attempt. (job_id, claim_id) is the fence: what finishes it must show both.
+
+    attempt: as the policy counts them. number: of all runs, those that used up no attempt included.
+    """
 
     job_id: str
     claim_id: str
     attempt: int
     max_attempts: int
     policy: "Policy"
+    number: int = 0
+    crashes: int = 0
+    worker: str = ""
+    pid: int = 0
     began: float = field(default_factory=time.monotonic)
     progress_stored_at: float = 0.0
     # Once the body has ended, what Celery sends on its behalf is held, and inserted together with the finish.
@@ -26,12 +34,29 @@ class Run:
     finished: bool = False
     replaced: bool = False
     held: "list[Record]" = field(default_factory=list)
+    chords: "list[Chord]" = field(default_factory=list)
     # A send under the job's own id: Celery's retry, or a replacement of one task.
     own: "Record | None" = None
 
     @property
     def has_attempts_left(self) -> bool:
         return self.attempt < self.max_attempts
+
+    @property
+    def fence(self) -> dict[str, str | int]:
+        """What a finish shows, and what is kept of it when its job has moved on."""
+        return {
+            "id": self.job_id,
+            "claim_id": self.claim_id,
+            "number": self.number,
+            "worker": self.worker,
+            "pid": self.pid,
+        }
+
+    @property
+    def may_crash_again(self) -> bool:
+        """Whether the job is tried again after this run took its process with it."""
+        return self.crashes + 1 < self.policy.max_crashes
 
 
 class _Current(threading.local):

@@ -85,6 +85,7 @@ class Job(models.Model):
         max_length=255,
         null=True,
         blank=True,
+        db_collation="C",
         help_text="What a limit per key counts it under, for example a repository.",
     )
     started_at = models.DateTimeField(null=True, blank=True, help_text="When the latest attempt began.")

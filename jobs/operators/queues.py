@@ -9,10 +9,11 @@ from django.db.models import Case, CharField, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 
 from jobs.lanes import LANES
+from jobs.ledger.lease import LEASE_SECONDS
 from jobs.models import Job, State, Worker
 
-#: A worker reports every five seconds; after four that it missed it counts as silent.
-SILENT_AFTER = timedelta(seconds=20)
+#: As long as the ledger leaves its jobs to it.
+SILENT_AFTER = timedelta(seconds=LEASE_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
 
 from jobs.ledger import states
+from jobs.ledger.records import Record
 from jobs.models import Job, Outcome, State
 from jobs.tests.factories import make_job
+from jobs.unique_options import UniqueOptions
 
 pytestmark = pytest.mark.django_db
 
@@ -36,17 +39,34 @@ def _due(cursor, job: Job) -> bool:
     return states.promote_due(cursor, 10) == [job.pk]
 
 
+def _requeue(cursor, job: Job) -> bool:
+    run = {"id": job.pk, "claim_id": str(job.claim_id or uuid.uuid4()), "is_crash": True, "outcome": "lost"}
+    return job.pk in states.requeue(cursor, [{**run, "kind": "rescued", "error": "gone", "text": "gone"}])
+
+
 def _retry(cursor, job: Job) -> bool:
     return states.retry(cursor, job.pk, allowance=1, args=None, kwargs=None, unique_key=None)
 
 
+def _debounce(cursor, job: Job) -> bool:
+    Job.objects.filter(pk=job.pk).update(unique_key="k", debounce_by=job.created_at + timedelta(hours=1))
+    newer = {"id": "newer", "args": [2], "kwargs": {}, "embed": {}, "headers": {}, "max_attempts": 1, "origin": "code"}
+    options = UniqueOptions(debounce_seconds=60)
+    record = Record(**newer, task=job.task, queue=job.queue, priority=5, unique_key="k", unique_options=options)
+    return states.debounce(cursor, record) == (job.pk, False)
+
+
 STATEMENTS = {
     "due": [_due],
+    "debounced": [_debounce],
     "claimed": [_claim],
     "succeeded": [_succeed],
     "failed": [_end(State.FAILED), lambda cursor, job: states.fail_waiting(cursor, job.pk, "no")],
     "rescheduled": [_end(State.SCHEDULED, delay_seconds=60)],
     "replaced": [_end(State.SCHEDULED, forever=True)],
+    "requeued": [_requeue, _end(State.QUEUED, is_crash=True, is_counted=False)],
+    "given up": [_end(State.DISCARDED)],
+    "parked": [lambda cursor, job: states.park(cursor, job.pk, "unknown", most_seconds=30)],
     "stopped": [_end(State.CANCELLED)],
     "cancelled": [lambda cursor, job: states.cancel_waiting(cursor, job.pk, "no")],
     "discarded": [lambda cursor, job: states.discard(cursor, job.pk, "no")],

@@ -2,18 +2,24 @@
 
 import logging
 import threading
+import time
 from typing import Any
 
 import psycopg
 from celery import bootsteps, signals
+from celery.worker import state as worker_state
 
+from jobs.ledger import lease, states
 from jobs.ledger.connection import AWAY, LedgerConnection
 from jobs.ledger.dispatcher import Dispatcher
-from jobs.worker.heartbeat import HEARTBEAT_SECONDS, leave, memory_bytes, report
+from jobs.ledger.lease import HEARTBEAT_SECONDS
+from jobs.worker.draining import Drain
+from jobs.worker.heartbeat import fetched_before, leave, memory_bytes, report
 
 logger = logging.getLogger(__name__)
 
 RECYCLING_SECONDS = 0.5
+MAX_LISTED = 1000
 
 
 class DispatcherStep(bootsteps.StartStopStep):
@@ -32,6 +38,20 @@ class DispatcherStep(bootsteps.StartStopStep):
     def stop(self, parent: Any) -> None:
         if self.dispatcher is not None:
             self.dispatcher.stop()
+
+    terminate = stop
+
+
+class DrainStep(bootsteps.StartStopStep):
+    """When the worker begins to stop, gives its running jobs a set time, and what is left then to other workers."""
+
+    requires = {"celery.worker.components:Pool"}
+
+    def start(self, parent: Any) -> None:
+        self.drain = Drain(parent)
+
+    def stop(self, parent: Any) -> None:
+        self.drain.begin()
 
     terminate = stop
 
@@ -55,6 +75,10 @@ class HeartbeatStep(bootsteps.StartStopStep):
 
     requires = {"celery.worker.components:Pool"}
 
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        lease.begin()  # before the pool forks its children, which share it
+
     def start(self, parent: Any) -> None:
         heartbeat = Heartbeat(parent)
         heartbeat.start()
@@ -62,7 +86,7 @@ class HeartbeatStep(bootsteps.StartStopStep):
 
 
 class Heartbeat(threading.Thread):
-    """Writes one row every five seconds, in one statement."""
+    """Writes one row every three seconds, in one statement."""
 
     def __init__(self, worker: Any) -> None:
         super().__init__(name="ledger-heartbeat", daemon=True)
@@ -91,17 +115,27 @@ class Heartbeat(threading.Thread):
 
     def _beat(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         # Reading the children's memory walks /proc; every minute is often enough.
-        if self.beats % 12 == 0:
+        if self.beats % 20 == 0:
             self.memory = memory_bytes()
-        self.beats += 1
+        name = str(self.worker.hostname)
+        since = time.monotonic()
+        # A copy of each set: the worker's main thread changes them meanwhile.
+        active = {request.id for request in tuple(worker_state.active_requests)}
+        reserved = {request.id for request in tuple(worker_state.reserved_requests)}
         with connection.cursor() as cursor:
+            if self.beats == 0 and (lost := fetched_before(cursor, name)):
+                states.owe_again(cursor, lost)
             report(
                 cursor,
-                name=str(self.worker.hostname),
+                name=name,
                 queues=sorted(self.worker.app.amqp.queues.consume_from),
                 children=self.worker.concurrency,
                 memory=self.memory,
+                running=active,
+                fetched=list(reserved - active)[:MAX_LISTED],
             )
+        self.beats += 1
+        lease.renew(since)
 
     def _leave(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
         with connection.cursor() as cursor:

@@ -3,26 +3,38 @@
 import json
 import os
 import socket
+from collections.abc import Collection
 
 import psutil
 
 from jobs.ledger.states import Cursor
 
-HEARTBEAT_SECONDS = 5.0
 
+def report(
+    cursor: Cursor,
+    *,
+    name: str,
+    queues: list[str],
+    children: int,
+    memory: int | None,
+    running: Collection[str] = (),
+    fetched: Collection[str] = (),
+) -> None:
+    """Write this process' heartbeat, by Postgres' clock, in one statement.
 
-def report(cursor: Cursor, *, name: str, queues: list[str], children: int, memory: int | None) -> None:
-    """Write this process' heartbeat, by Postgres' clock, in one statement."""
+    running: ids of the jobs that its children run. fetched: ids of the messages that wait in it for a free child.
+    """
     cursor.execute(
         """
-        INSERT INTO jobs_worker (name, host, pid, queues, children, memory_bytes, version, started_at, heartbeat_at,
-                                 stopped_at)
-        VALUES (%s, %s, %s, %s::jsonb, %s, %s, %s, clock_timestamp(), clock_timestamp(), NULL)
+        INSERT INTO jobs_worker (name, host, pid, queues, children, memory_bytes, version, running, fetched,
+                                 started_at, heartbeat_at, stopped_at)
+        VALUES (%s, %s, %s, %s::jsonb, %s, %s, %s, %s::jsonb, %s::jsonb, clock_timestamp(), clock_timestamp(), NULL)
         ON CONFLICT (name) DO UPDATE SET
             started_at = CASE WHEN jobs_worker.pid = EXCLUDED.pid AND jobs_worker.stopped_at IS NULL
                               THEN jobs_worker.started_at ELSE clock_timestamp() END,
             host = EXCLUDED.host, pid = EXCLUDED.pid, queues = EXCLUDED.queues, children = EXCLUDED.children,
-            memory_bytes = EXCLUDED.memory_bytes, version = EXCLUDED.version,
+            memory_bytes = EXCLUDED.memory_bytes, version = EXCLUDED.version, running = EXCLUDED.running,
+            fetched = EXCLUDED.fetched,
             heartbeat_at = clock_timestamp(), stopped_at = NULL
         """,
         [
@@ -33,8 +45,19 @@ def report(cursor: Cursor, *, name: str, queues: list[str], children: int, memor
             children,
             memory,
             os.environ.get("SWITCHYARD_VERSION", ""),
+            json.dumps(list(running)),
+            json.dumps(list(fetched)),
         ],
     )
+
+
+def fetched_before(cursor: Cursor, name: str) -> list[str]:
+    """What an earlier process of this name had fetched when it died: nobody else knows of these messages."""
+    cursor.execute(
+        "SELECT fetched FROM jobs_worker WHERE name = %s AND pid <> %s AND stopped_at IS NULL", [name, os.getpid()]
+    )
+    row = next(iter(cursor.fetchall()), None)
+    return [str(job_id) for job_id in row[0]] if row else []
 
 
 def leave(cursor: Cursor, name: str) -> None:

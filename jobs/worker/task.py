@@ -1,6 +1,7 @@
 """The task class: claims before the body runs, and tells the ledger how it ended."""
 
 import os
+import traceback as tracebacks
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -13,7 +14,7 @@ from django.db import close_old_connections
 from jobs.ledger import finish
 from jobs.ledger.claim import claim
 from jobs.ledger.door import holder_of
-from jobs.ledger.errors import JobCancelled, OutOfMemory, TaskExited
+from jobs.ledger.errors import Discard, JobCancelled, JobMovedOn, OutOfMemory, Snooze, TaskExited
 from jobs.ledger.run import Run, set_current
 from jobs.models import Outcome
 from jobs.registry import NO_POLICY
@@ -84,22 +85,41 @@ class LedgerTask(DjangoTask):
             if isinstance(reject.reason, Exception):
                 raise reject.reason from None
             raise RuntimeError(f"rejected: {reject.reason}") from reject
-        except JobCancelled:
-            self.backend.end_cancelled(run, "cancelled while running", self.request)
-            raise Ignore("cancelled") from None
+        except (JobCancelled, JobMovedOn, Snooze, Discard) as wish:
+            self._end_as_wished(run, wish)
+            raise Ignore(type(wish).__name__) from None
         except MemoryError as exc:
             # Passed on, it would end the worker's main process, and the job would do so again at the next.
-            self._retry_or_raise(run, OutOfMemory("the task ran out of memory"), exc)
+            self._crash(run, OutOfMemory("the task ran out of memory"), exc)
         except SystemExit as exc:
             # Negative codes are the pool's own way to end a child, at a hard time limit for example.
             if isinstance(exc.code, int) and exc.code < 0:
                 raise
-            self._retry_or_raise(run, TaskExited(f"the task called sys.exit({exc.code!r})"), exc)
+            self._crash(run, TaskExited(f"the task called sys.exit({exc.code!r})"), exc)
         except Exception as exc:
             self._retry_or_raise(run, exc, exc.__cause__)
         finally:
             run.body_done = True
         return None
+
+    def _end_as_wished(self, run: Run, wish: Exception) -> None:
+        """End a run in one of the ways that are no error."""
+        if isinstance(wish, Snooze):
+            finish.snooze(run, wish.seconds, wish.why)
+        elif isinstance(wish, Discard):
+            self.backend.end_given_up(run, str(wish) or "the task said so", self.request)
+        elif isinstance(wish, JobMovedOn):
+            finish.superseded(run, "was told so")
+            run.finished = True
+        else:
+            self.backend.end_cancelled(run, "cancelled while running", self.request)
+
+    def _crash(self, run: Run, exc: Exception, cause: BaseException) -> None:
+        """What would have ended the process counts as a crash, though the process lives."""
+        exc.__cause__ = cause
+        traceback = "".join(tracebacks.format_exception(cause))
+        self.backend.end_crashed(run, exc, self.request, traceback)
+        raise Ignore("crashed") from None
 
     def _retry_or_raise(self, run: Run, exc: Exception, cause: BaseException | None) -> None:
         if not run.has_attempts_left:

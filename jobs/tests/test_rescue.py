@@ -1,0 +1,137 @@
+"""What becomes of jobs whose process, or whose worker, dies, freezes, is stopped, or does not know them."""
+
+import os
+import signal
+
+import psutil
+import pytest
+from celery import chain
+
+from jobs.models import Job, State
+from jobs.tasks import crash, echo, sleep
+from jobs.tests import probe_tasks as probe
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: Short enough for a test to wait for it.
+LEASE = {"LEASE_SECONDS": "3"}
+
+
+def outcomes(job: Job) -> list[str]:
+    return [attempt.outcome for attempt in job.attempts.all()]
+
+
+def kinds(job: Job) -> list[str]:
+    return [event.kind for event in job.events.all()]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (lambda: probe.die.delay("exit"), "exitcode 3"),
+        (lambda: probe.die.delay("segfault"), "SIGSEGV"),
+        (lambda: crash.delay(signal=9), "SIGKILL"),
+        (probe.memory.delay, "OutOfMemory"),
+        (probe.leave.delay, "sys.exit(3)"),
+    ],
+    ids=["exit", "segfault", "killed", "memory", "sys.exit"],
+)
+def test_a_job_that_kills_its_process_rests_after_three_crashes_and_its_neighbours_finish(worker, ended, sent, said):
+    neighbours = [sleep.delay(0.3) for _ in range(4)]
+
+    job = ended(sent().id)
+
+    assert (job.state, job.crashes, outcomes(job)) == (State.FAILED, 3, ["crashed"] * 3)
+    assert (job.attempts_used, kinds(job)) == (0, ["rescued", "rescued"])
+    assert said in job.error
+    assert {ended(neighbour.id).state for neighbour in neighbours} == {State.SUCCEEDED}
+    assert worker.process.poll() is None
+
+
+def test_a_task_that_allows_one_attempt_is_not_run_again_after_a_crash(worker, ended):
+    job = ended(probe.die_at_most_once.delay().id)
+
+    assert (job.state, outcomes(job)) == (State.FAILED, ["crashed"])
+
+
+def test_an_operators_retry_of_a_crashed_job_allows_three_crashes_again(worker, ended):
+    from jobs.operators.actors import command_actor
+    from jobs.operators.jobs import retry_job
+
+    job = ended(crash.delay().id)
+    retry_job(command_actor(), job.pk)
+
+    job = ended(job.pk)
+    assert (job.state, job.crashes, job.attempt) == (State.FAILED, 3, 6)
+
+
+def test_a_killed_workers_jobs_and_fetched_messages_run_elsewhere_once(live_worker, ended, until):
+    doomed = live_worker(concurrency=2, **LEASE)
+    live_worker(concurrency=2, **LEASE)
+    sent = [sleep.delay(1.0) for _ in range(12)]
+    until(lambda: Job.objects.filter(state=State.RUNNING).values("worker").distinct().count() == 2)
+
+    doomed.kill()
+
+    jobs = [ended(result.id, 40) for result in sent]
+    assert {job.state for job in jobs} == {State.SUCCEEDED}
+    rescued = [job for job in jobs if job.attempt > 1]
+    assert rescued
+    assert {tuple(outcomes(job)) for job in rescued} == {("lost", "succeeded")}
+    assert all("silent" in job.events.get(kind="rescued").text for job in rescued)
+
+
+def test_a_worker_that_is_started_again_under_its_name_gives_back_what_the_dead_one_ran(live_worker, ended, until):
+    first = live_worker(concurrency=1)
+    sent = sleep.delay(1.5)
+    until(Job.objects.filter(pk=sent.id, state=State.RUNNING).exists)
+    first.kill()
+
+    live_worker(concurrency=1, options=["-n", first.name])
+
+    job = ended(sent.id)
+    assert (job.state, outcomes(job)) == (State.SUCCEEDED, ["lost", "succeeded"])
+    assert "started again" in job.events.get(kind="rescued").text
+
+
+def test_a_frozen_worker_that_comes_back_cannot_finish_what_has_moved_on(live_worker, ended, until):
+    frozen = live_worker(concurrency=1, **LEASE)
+    sent = chain(sleep.si(1.0), echo.si("next")).delay()
+    until(Job.objects.filter(task="selftest.sleep", state=State.RUNNING).exists)
+    family = [psutil.Process(frozen.pid), *psutil.Process(frozen.pid).children(recursive=True)]
+    for process in family:
+        process.suspend()
+    live_worker(concurrency=1, **LEASE)
+    job = ended(Job.objects.get(task="selftest.sleep").pk, 40)
+    assert outcomes(job) == ["lost", "succeeded"]
+
+    for process in family:
+        process.resume()
+
+    until(lambda: outcomes(job) == ["superseded", "succeeded"])
+    assert "superseded" in kinds(job)
+    assert ended(sent.id).state == State.SUCCEEDED
+    assert Job.objects.count() == 2
+
+
+def test_a_stopped_worker_hands_back_what_does_not_end_in_time_and_no_attempt_is_used(live_worker, ended, until):
+    stopped = live_worker(concurrency=1, DRAIN_SECONDS="1")
+    sent = [probe.long.delay(4.0), echo.delay(1)]
+    until(Job.objects.filter(pk=sent[0].id, state=State.RUNNING).exists)
+
+    os.kill(stopped.pid, signal.SIGTERM)
+    stopped.process.wait(30)
+    assert stopped.process.returncode == 0
+    live_worker(concurrency=2)
+
+    job = ended(sent[0].id)
+    assert (job.state, outcomes(job), kinds(job)) == (State.SUCCEEDED, ["handed_back", "succeeded"], ["handed_back"])
+    assert (job.attempts_used, job.max_attempts, job.crashes) == (1, 1, 0)
+    assert ended(sent[1].id).state == State.SUCCEEDED
+
+
+def test_snooze_and_discard_use_no_attempt_and_say_why(worker, ended):
+    woken, discarded = ended(probe.snooze.delay(0.5).id), ended(probe.discard.delay("closed").id)
+
+    assert (woken.state, woken.attempts_used, outcomes(woken)) == (State.SUCCEEDED, 1, ["snoozed", "succeeded"])
+    assert (discarded.state, discarded.reason, outcomes(discarded)) == (State.DISCARDED, "closed", ["discarded"])
