@@ -5,6 +5,7 @@ waiting ids is full, the process dies) stays in Postgres without `sent_at`, and 
 """
 
 import atexit
+import json
 import logging
 import os
 import queue
@@ -14,10 +15,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from celery import current_app
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
 
 from jobs.ledger import states
+from jobs.ledger.admission import admit
 from jobs.ledger.broker import broker_priority, publish_options
+from jobs.ledger.limits import blocked, hold
 from jobs.ledger.records import MESSAGE_COLUMNS, message_of
 
 logger = logging.getLogger(__name__)
@@ -26,7 +29,13 @@ MAX_WAITING = 20_000
 GROUP = 200
 EXIT_SECONDS = 2.0
 
-_FETCH = f"SELECT {MESSAGE_COLUMNS} FROM jobs_job WHERE id = ANY(%s) AND state = 'queued' AND sent_at IS NULL"  # noqa: S608
+#: Stands among the waiting ids for: see what the limits let through.
+ADMIT = ""
+
+_FETCH = f"""
+    SELECT {MESSAGE_COLUMNS}, {blocked("jobs_job")} AS is_blocked FROM jobs_job
+    WHERE id = ANY(%s) AND state = 'queued' AND sent_at IS NULL AND NOT held
+"""  # noqa: S608  (constants only)
 
 
 def publish_soon(ids: Sequence[str]) -> None:
@@ -37,6 +46,11 @@ def publish_soon(ids: Sequence[str]) -> None:
             thread.waiting.put_nowait(job_id)
         except queue.Full:
             return
+
+
+def admit_soon() -> None:
+    """Have this process' thread let through what the limits leave room for, and send it. Never blocks, never raises."""
+    publish_soon([ADMIT])
 
 
 def publish(producer: Any, row: dict[str, Any]) -> None:
@@ -96,13 +110,15 @@ class Publisher(threading.Thread):
                     self.waiting.task_done()
 
     def _send(self, group: list[str]) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(_FETCH, [group])
-            rows = states.rows(cursor)
+        rows = _fetch(group)
+        held_back = [row["id"] for row in rows if row["is_blocked"]]
+        rows = [row for row in rows if not row["is_blocked"]]
+        if held_back or ADMIT in group:
+            rows += self._admitted(held_back)
         sent: list[tuple[str, int]] = []
         try:
             with current_app.producer_pool.acquire(block=True) as producer:
-                for row in _decoded(rows):
+                for row in rows:
                     publish(producer, row)
                     sent.append((row["id"], row["attempt"]))
         finally:
@@ -110,16 +126,38 @@ class Publisher(threading.Thread):
                 with connection.cursor() as cursor:
                     states.mark_sent(cursor, sent)
 
+    def _admitted(self, held_back: list[str]) -> list[dict[str, Any]]:
+        """Hold these, and return the rows of what the limits let through now, these or others.
+
+        What cannot be done now, because somebody else has been at it for long, is left to the dispatchers.
+        """
+        try:
+            with connection.cursor() as cursor:
+                if held_back:
+                    hold(cursor, held_back)
+                with transaction.atomic():
+                    admitted = admit(cursor)
+        except DatabaseError as exc:
+            logger.warning("What the limits let through is left to the dispatchers: %s", str(exc).strip()[:200])
+            connection.close()
+            return []
+        if admitted.more:
+            publish_soon([ADMIT])
+        return [row for row in _fetch(admitted.ids) if not row["is_blocked"]]
+
     def drain(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while self.waiting.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.005)
 
 
-def _decoded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Django's cursors leave jsonb as text."""
-    import json
-
+def _fetch(ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of those whose message is owed; Django's cursors leave jsonb as text."""
+    if not any(ids):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(_FETCH, [list(ids)])
+        rows = states.rows(cursor)
     for row in rows:
         for column in ("args", "kwargs", "embed", "headers"):
             if isinstance(row[column], str):

@@ -62,6 +62,11 @@ class Migration(migrations.Migration):
             model_name='job',
             name='job_held',
         ),
+        migrations.AlterField(
+            model_name='job',
+            name='limit_key',
+            field=models.CharField(blank=True, db_collation='C', help_text='What a limit per key counts it under, for example a repository.', max_length=255, null=True),
+        ),
         migrations.AddIndex(
             model_name='job',
             index=models.Index(models.F('queue'), models.F('task'), django.db.models.functions.comparison.Coalesce('limit_key', models.Value('')), models.OrderBy(models.F('priority'), descending=True), models.F('run_at'), condition=models.Q(('held', True), ('state', 'queued')), name='job_held'),
