@@ -1,18 +1,13 @@
 """Tasks of the ledger itself: the clean-up, and self-tests for drills, demonstrations and other people's checks."""
 
-import ipaddress
 import os
 import signal as signals
-import socket
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from typing import Any
 
-from django.conf import settings
-
 from jobs import job, retention
+from jobs.effects.copies import check_copies
+from jobs.effects.selftest import post_once
 from jobs.ledger.run import current_run
 
 
@@ -22,13 +17,13 @@ def clean_up() -> dict[str, int]:
     return retention.clean_up()
 
 
-@job(name="selftest.echo", max_attempts=1)
+@job(name="selftest.echo", max_attempts=2, backoff_seconds=1)
 def echo(value: Any) -> Any:
     """Return the value."""
     return value
 
 
-@job(name="selftest.sleep", max_attempts=1)
+@job(name="selftest.sleep", max_attempts=2, backoff_seconds=1)
 def sleep(seconds: float, steps: int = 1) -> float:
     """Sleep, reporting progress after each step."""
     if steps < 1:
@@ -49,7 +44,7 @@ def fail(self: Any, message: str, times: int = 1, backoff_seconds: float = 0) ->
     raise self.retry(exc=RuntimeError(message), countdown=backoff_seconds)
 
 
-@job(name="selftest.crash", max_attempts=1)
+@job(name="selftest.crash", max_attempts=4, backoff_seconds=1)
 def crash(signal: int = 9) -> None:
     """Kill the process that runs this job."""
     os.kill(os.getpid(), signals.Signals(signal))
@@ -57,57 +52,13 @@ def crash(signal: int = 9) -> None:
     raise RuntimeError(f"signal {signal} did not end this process")
 
 
-@job(name="selftest.effect", max_attempts=4, backoff_seconds=1)
+@job(name="selftest.effect", max_attempts=8, backoff_seconds=1, backoff_cap_seconds=10)
 def effect(url: str, key: str, lookup_url: str | None = None) -> str:
-    """Post {"key": key} to a loopback or allowed URL, unless the look-up URL says that it is known there."""
-    for address in (url, lookup_url):
-        if address is not None:
-            _check_allowed(address)
-    if lookup_url is not None and _is_known(lookup_url, key):
-        return "known already"
-    body = f'{{"key": {_json(key)}}}'.encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")  # noqa: S310
-    with _open(request) as response:
-        return f"posted: {response.status}"
+    """Post {"key": key} once to a loopback or allowed URL; the look-up URL tells whether the key is known there."""
+    return post_once(url, key, lookup_url)
 
 
-def _json(value: str) -> str:
-    import json
-
-    return json.dumps(value)
-
-
-def _is_known(lookup_url: str, key: str) -> bool:
-    joint = "&" if urllib.parse.urlsplit(lookup_url).query else "?"
-    request = urllib.request.Request(f"{lookup_url}{joint}{urllib.parse.urlencode({'key': key})}")  # noqa: S310
-    try:
-        with _open(request) as response:
-            return bool(response.status == 200)
-    except urllib.error.HTTPError as exc:
-        if exc.code == 404:
-            return False
-        raise
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
-def _open(request: urllib.request.Request) -> Any:
-    return urllib.request.build_opener(_NoRedirects).open(request, timeout=10)
-
-
-def _check_allowed(url: str) -> None:
-    """Raise ValueError unless the URL is http(s) and its host is on loopback or in SELFTEST_HOSTS."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not an http or https URL")
-    if parts.hostname in settings.JOBS["SELFTEST_HOSTS"]:
-        return
-    try:
-        addresses = {info[4][0] for info in socket.getaddrinfo(parts.hostname, None)}
-    except OSError as exc:
-        raise ValueError(f"{parts.hostname!r} does not resolve: {exc}") from None
-    if not all(ipaddress.ip_address(address).is_loopback for address in addresses):
-        raise ValueError(f"{parts.hostname!r} is not on loopback; allow it in SELFTEST_HOSTS")
+@job(name="jobs.check_effects", queue="maintenance", unique=lambda: "jobs.check_effects", max_attempts=4)
+def check_effects() -> dict[str, int]:
+    """Count at the far side what was tried more than once."""
+    return check_copies()
