@@ -12,7 +12,7 @@ import psycopg
 from celery import current_app
 from django.db import connection as django_connection
 
-from jobs.ledger import lost_messages, rescue, states, sweeps
+from jobs.ledger import effects, lost_messages, rescue, states, sweeps
 from jobs.ledger.connection import AWAY, LedgerConnection
 from jobs.ledger.publisher import publish
 
@@ -26,6 +26,7 @@ UNSENT_GRACE_SECONDS = 1.0
 sweeps.register("workers", every_seconds=2.0, function=rescue.sweep)
 sweeps.register("broker", every_seconds=1.0, function=lost_messages.watch_broker)
 sweeps.register("messages", every_seconds=2.0, function=lost_messages.sweep)
+sweeps.register("effects", every_seconds=10.0, function=effects.sweep)
 
 
 class Dispatcher(threading.Thread):
