@@ -75,7 +75,10 @@ NAMES = tuple(field.name for field in fields(UniqueOptions))
 
 
 def given_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options that a caller gave: neither None nor empty nor False."""
+    """Those of the options that a caller gave: neither None nor empty nor False. Raises TypeError for other names."""
+    unknown = [name for name in values if name not in NAMES]
+    if unknown:
+        raise TypeError(f"unknown options of a key: {', '.join(unknown)}; choose from: {', '.join(NAMES)}")
     given = {name: values.get(name) for name in NAMES}
     return {name: value for name, value in given.items() if not (value is None or value is False or value == "")}
 

@@ -21,17 +21,20 @@ from jobs import strict_json
 from jobs.admin import show
 from jobs.admin.base import actor_of
 from jobs.admin.job_actions import JsonText
+from jobs.admin.unique_fields import folded_text, unique_fields
 from jobs.lanes import QUEUES
 from jobs.ledger.errors import JobRefused
 from jobs.operators.jobs import enqueue_job
 from jobs.operators.timetables import EARLIEST_YEAR, LATEST_YEAR
 from jobs.registry import ArgumentsDoNotFit, TaskInfo, UnknownTask, describe, find_task, registered_tasks
+from jobs.unique_options import NAMES as KEY_OPTIONS
 
 if TYPE_CHECKING:
     from jobs.admin.base import BaseAdmin
 
 PREFIX = "parameter_"
-OPTIONS = ("queue", "priority", "run_at", "unique_key")
+PLAIN_OPTIONS = ("queue", "priority", "run_at", "unique_key")
+OPTIONS = (*PLAIN_OPTIONS, *KEY_OPTIONS)
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -97,6 +100,7 @@ class EnqueueForm(forms.Form):
             widget=UnfoldAdminTextInputWidget,
             help_text="While an unfinished job holds this key, another is not made. Empty: the task's own rule.",
         )
+        self.fields.update(unique_fields())
 
     def _field(self, parameter: dict[str, Any]) -> forms.Field:
         """A field for one parameter, by its annotation; JSON for whatever is more elaborate."""
@@ -126,7 +130,13 @@ class EnqueueForm(forms.Form):
         return [self[PREFIX + parameter["name"]] for parameter in self.task.parameters]
 
     def option_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in OPTIONS]
+        return [self[name] for name in PLAIN_OPTIONS]
+
+    def key_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in KEY_OPTIONS]
+
+    def has_key_options(self) -> bool:
+        return any(self[name].value() or self[name].errors for name in KEY_OPTIONS)
 
     def call(self) -> tuple[list[Any], dict[str, Any]]:
         """The typed arguments; a parameter left empty is left out, so that its default holds."""
@@ -199,7 +209,8 @@ def _send(request: HttpRequest, form: EnqueueForm) -> HttpResponse | None:
         return None
     if sent.folded:
         messages.warning(
-            request, format_html("No new job: this one holds the key {} and is not finished.", sent.job.unique_key)
+            request,
+            format_html("No new job: this one holds the key {}, and {}.", sent.job.unique_key, folded_text(sent.job)),
         )
     else:
         messages.success(request, "1 job enqueued.")

@@ -13,6 +13,7 @@ from django_celery_results.models import TaskResult
 
 from jobs.admin import show
 from jobs.admin.job_actions import offered
+from jobs.admin.unique_fields import key_text
 from jobs.models import Attempt, AuditEntry, Job, State
 from jobs.models.job import UNFINISHED
 from jobs.registry import UnknownTask, describe
@@ -85,7 +86,8 @@ def _facts(request: HttpRequest, job: Job) -> list[tuple[str, Any]]:
         ("Expires", show.exact(job.expires_at) if job.expires_at else ""),
         ("Asked to stop", show.exact(job.cancel_requested_at) if job.cancel_requested_at else ""),
         ("Reason", job.reason),
-        ("Unique key", job.unique_key or ""),
+        ("Unique key", key_text(job)),
+        ("Holds its key until", show.exact(job.unique_until) if job.unique_until else ""),
         ("Origin", _origin(request, job)),
     ]
     return [(name, value) for name, value in facts if value]

@@ -20,6 +20,7 @@ from jobs.ledger.states.keys import find_obstacle, release_elapsed
 from jobs.models import Job, State
 from jobs.operators.actors import Actor
 from jobs.registry import check_arguments, find_task, policy_of
+from jobs.unique_options import given_options
 
 PAST_GRACE = timedelta(minutes=1)
 MAX_AHEAD = timedelta(days=3660)
@@ -70,13 +71,19 @@ def enqueue_job(
     priority: int | None = None,
     run_at: datetime | None = None,
     unique_key: str | None = None,
+    **unique_options: Any,
 ) -> Enqueued:
     """Send one job of a registered task.
 
-    Raises PermissionDenied (jobs.enqueue_job), UnknownTask, ArgumentsDoNotFit, or JobRefused for an unknown queue,
-    a priority outside 0 to 9, a time in the past or more than ten years ahead, or arguments that are not JSON.
+    unique_options: those of `UniqueOptions`, for a key of the sender's.
+    Raises PermissionDenied (jobs.enqueue_job, and jobs.cancel_job for `supersede`), UnknownTask, ArgumentsDoNotFit, or
+    JobRefused for an unknown queue, a priority outside 0 to 9, a time in the past or more than ten years ahead,
+    arguments that are not JSON, or options of a key that make no sense.
     """
     actor.require("jobs.enqueue_job")
+    key_options = given_options(unique_options)
+    if key_options.get("supersede"):
+        actor.require("jobs.cancel_job")
     args, kwargs = list(args or []), dict(kwargs or {})
     registered = find_task(task)
     check_arguments(registered, args, kwargs)
@@ -90,6 +97,8 @@ def enqueue_job(
         if not 0 < len(unique_key) <= 255:
             raise JobRefused(f"unique_key has {len(unique_key)} characters; it takes 1 to 255")
         options["headers"] = {"unique_key": unique_key}
+    if key_options:
+        options["headers"] = {**options.get("headers", {}), "unique_options": key_options}
     with transaction.atomic(), sent_by(actor.via, actor.name):
         sent = registered.apply_async(args, kwargs, **{k: v for k, v in options.items() if v is not None})
         job = Job.objects.get(pk=sent.id)

@@ -18,6 +18,8 @@ from jobs.models.job import FINISHED
 from jobs.operators import jobs as operators
 from jobs.operators.actors import command_actor
 from jobs.operators.search import find_job
+from jobs.unique_options import NAMES as KEY_OPTIONS
+from jobs.unique_options import QUEUED, UNFINISHED
 
 MAX_LIMIT = 1000
 POLL_SECONDS = 0.1
@@ -100,6 +102,7 @@ class Command(OperatorCommand):
             priority=options["priority"],
             run_at=time_option("--run-at", options["run_at"]),
             unique_key=options["unique_key"],
+            **{name: options[name] for name in KEY_OPTIONS},
         )
         if found.folded:
             self.say(f"folded into job {found.job.pk}, which is {found.job.state} and has the same unique key")
@@ -181,8 +184,29 @@ def _add_enqueue(parser: ArgumentParser) -> None:
     parser.add_argument("--queue", help=f"instead of the task's own; one of: {', '.join(QUEUES)}")
     parser.add_argument("--priority", type=int, metavar="0-9", help="9 is taken first")
     parser.add_argument("--run-at", metavar="TIME", help="not before this time, ISO 8601")
-    parser.add_argument("--unique-key", metavar="KEY", help="fold into the unfinished job that has this key")
+    _add_key_options(parser)
     parser.add_argument("--wait", type=float, metavar="SECONDS", help="wait for the end; exit 1 unless it succeeds")
+
+
+def _add_key_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--unique-key", metavar="KEY", help="fold into the unfinished job that has this key")
+    parser.add_argument("--unique-while", choices=[UNFINISHED, QUEUED], help="how long the key is held")
+    parser.add_argument(
+        "--unique-for", dest="unique_for_seconds", type=float, metavar="SECONDS", help="hold it, also when succeeded"
+    )
+    parser.add_argument(
+        "--debounce",
+        dest="debounce_seconds",
+        type=float,
+        metavar="SECONDS",
+        help="wait so long; a newer one of the key brings its arguments and starts the wait anew",
+    )
+    parser.add_argument(
+        "--debounce-max", dest="debounce_max_seconds", type=float, metavar="SECONDS", help="the longest such wait"
+    )
+    parser.add_argument(
+        "--supersede", action="store_true", help="take the place of waiting jobs of the key, ask running ones to stop"
+    )
 
 
 def _add_ids(parser: ArgumentParser) -> None:
