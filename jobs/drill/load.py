@@ -29,6 +29,7 @@ MIXTURE = {
     "chord": 7,
     "only": 6,
 }
+WORKFLOWS = ("chain", "chord")
 QUEUES = ("default", "default", "default", "fast_lane", "embedding")
 HTTP_SECONDS = 10.0
 
@@ -61,17 +62,21 @@ class Sender:
         kind = self.random.choices(list(self.kinds), list(self.kinds.values()))[0]
         self.commit(kind, getattr(self, f"send_{kind}"))
 
-    def commit(self, kind: str, send: Callable[[], Sent]) -> None:
-        """Send in a transaction, again until it commits or its outcome is unknown."""
+    def commit(self, kind: str, send: Callable[[str], Sent]) -> None:
+        """Send in a transaction, again until it commits: under the same id, if its outcome is unknown.
+
+        The parts of a workflow get ids of their own each time, so one whose outcome is unknown is not sent again.
+        """
         from django.db import DatabaseError, InterfaceError, connection, transaction
 
         began = time.time()
+        job_id = str(uuid.uuid4())
         while True:
             is_committing = False
             sent: Sent = ([], None)
             try:
                 with transaction.atomic():
-                    sent = send()
+                    sent = send(job_id)
                     is_committing = True
                 state = "committed"
             except (DatabaseError, InterfaceError) as exc:
@@ -79,7 +84,7 @@ class Sender:
                 sys.stderr.write(f"{kind}: {state}: {str(exc).strip()[:200]}\n")
                 connection.close()
             self.note(kind, state, sent, began)
-            if state != "refused" or self.stopping:
+            if state == "committed" or self.stopping or (state == "unknown" and kind in WORKFLOWS):
                 return
             time.sleep(0.2)
             began = time.time()
@@ -92,37 +97,33 @@ class Sender:
     def _queue(self) -> str:
         return self.random.choice(QUEUES)
 
-    def _apply(self, name: str, kwargs: dict[str, Any], job_id: str | None = None) -> Any:
+    def _apply(self, name: str, kwargs: dict[str, Any], job_id: str) -> Any:
         from celery import current_app
 
-        job_id = job_id or str(uuid.uuid4())
         return current_app.tasks[name].apply_async(kwargs=kwargs, task_id=job_id, queue=self._queue())
 
-    def send_echo(self) -> Sent:
-        return [self._apply("drill.part", {"value": 1}).id], None
+    def send_echo(self, job_id: str) -> Sent:
+        return [self._apply("drill.part", {"value": 1}, job_id).id], None
 
-    def send_sleep(self) -> Sent:
+    def send_sleep(self, job_id: str) -> Sent:
         kwargs = {"seconds": round(self.random.uniform(0.1, 1.2), 2), "steps": self.random.randint(1, 4)}
-        return [self._apply("selftest.sleep", kwargs).id], None
+        return [self._apply("selftest.sleep", kwargs, job_id).id], None
 
-    def send_fail(self) -> Sent:
+    def send_fail(self, job_id: str) -> Sent:
         kwargs = {"message": "as ordered", "times": 1, "backoff_seconds": 0.3}
-        return [self._apply("selftest.fail", kwargs).id], None
+        return [self._apply("selftest.fail", kwargs, job_id).id], None
 
-    def send_effect(self) -> Sent:
-        key = str(uuid.uuid4())
+    def send_effect(self, job_id: str) -> Sent:
         url = self.options["judge"]
-        return [self._apply("selftest.effect", {"url": url, "key": key, "lookup_url": url}, key).id], key
+        return [self._apply("selftest.effect", {"url": url, "key": job_id, "lookup_url": url}, job_id).id], job_id
 
-    def send_blind_effect(self) -> Sent:
-        key = str(uuid.uuid4())
-        return [self._apply("selftest.effect", {"url": self.options["judge"], "key": key}, key).id], key
+    def send_blind_effect(self, job_id: str) -> Sent:
+        return [self._apply("selftest.effect", {"url": self.options["judge"], "key": job_id}, job_id).id], job_id
 
-    def send_chain(self) -> Sent:
+    def send_chain(self, key: str) -> Sent:
         from celery import chain, current_app
 
         step = current_app.tasks["drill.part"]
-        key = str(uuid.uuid4())
         url = self.options["judge"]
         effect = current_app.tasks["selftest.effect"].si(url=url, key=key, lookup_url=url).set(task_id=key)
         result = chain(step.si(1).set(queue=self._queue()), step.si(2), effect).apply_async()
@@ -131,7 +132,7 @@ class Sender:
             ids.insert(0, result.id)
         return ids, key
 
-    def send_chord(self) -> Sent:
+    def send_chord(self, _: str) -> Sent:
         from celery import chord, current_app
 
         values = [self.random.randint(0, 99) for _ in range(self.random.randint(2, 5))]
@@ -139,9 +140,9 @@ class Sender:
         result = chord([step.s(value).set(queue=self._queue()) for value in values], join.s(values)).apply_async()
         return [*(member.id for member in result.parent.results), result.id], None
 
-    def send_only(self) -> Sent:
+    def send_only(self, job_id: str) -> Sent:
         key = f"{self.options['number']}-{self.random.randint(1, 3)}"
-        return [self._apply("drill.only", {"key": key, "seconds": 0.2}).id], None
+        return [self._apply("drill.only", {"key": key, "seconds": 0.2}, job_id).id], None
 
 
 class RestSender(Sender):

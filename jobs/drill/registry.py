@@ -21,14 +21,16 @@ class UnknownFault(LookupError):
 class Scene:
     """What a fault has to work with, and where it notes what it saw.
 
-    rng: the fault's own, from the drill's seed. long: whether outages may take minutes. hit: the jobs that it hit,
-    which must run again; times are of time.time(). broken: what did not come out as expected, in sentences.
+    rng: the fault's own, from the drill's seed. tag: what its senders' journals are named by. long: whether outages
+    may take minutes. hit: the jobs that it hit, which must run again; times are of time.time(). broken: what did not
+    come out as expected, in sentences.
     """
 
     system: System
     rng: random.Random
     long: bool
     seed: str
+    tag: str
     began_at: float = field(default_factory=time.time)
     ended_at: float = 0.0
     hit_at: float = 0.0

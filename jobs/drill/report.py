@@ -41,6 +41,7 @@ class FaultReport:
     send_s: list[float] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     skipped: str = ""
 
     @property
@@ -83,6 +84,7 @@ class FaultReport:
             for name in ("lost", "twice", "doubled", "ghosts", "stuck", "missing_effects")
             if (ids := getattr(verdict, name))
         }
+        answer["notes"] = self.notes
         answer["errors"] = dict(list(verdict.failed.items())[:20])
         return answer
 
@@ -92,6 +94,8 @@ def measure(report: FaultReport, scenes: list[Scene], facts: Facts) -> None:
     recovered = [_recovered(scene, facts.rows.values()) for scene in scenes]
     report.injected = len(scenes)
     report.recovered_s = _rounded(max(recovered)) if recovered else None
+    odd = [*report.verdict.lost, *report.verdict.stuck, *report.verdict.twice, *report.verdict.unexplained]
+    report.notes = {job_id: facts.rows[job_id].note for job_id in odd[:20] if job_id in facts.rows}
     for scene in scenes:
         report.broken += scene.broken
         report.resent_s += scene.resent_s

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from jobs.drill import verdict
+from jobs.drill.faults.schedules import check_ticks
 from jobs.drill.process import Process
 from jobs.drill.registry import Fault, Scene
 from jobs.drill.report import FaultReport, measure
@@ -70,6 +71,7 @@ class Wave:
     senders: list[Process]
     journals: list[Path]
     scenes: list[tuple[Fault, Scene]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
 
 class Drill:
@@ -98,6 +100,7 @@ class Drill:
         facts = self._end(wave)
         report = FaultReport(fault.name, self.seed, verdict.judge(facts))
         measure(report, [scene for _, scene in wave.scenes], facts)
+        report.broken += wave.broken
         report.send_s = [entry.took for entry in facts.sent if entry.state == "committed"]
         self._tell(report)
         return report
@@ -136,6 +139,7 @@ class Drill:
         total = FaultReport(MIXED, self.seed, verdict.judge(facts))
         measure(total, [scene for _, scene in scenes], facts)
         total.figures = {}
+        total.broken += wave.broken
         total.send_s = [entry.took for entry in facts.sent if entry.state == "committed"]
         self._tell(total)
         return [*reports, total]
@@ -160,7 +164,7 @@ class Drill:
 
     def _inject(self, wave: Wave, moment: Moment, *, alone: bool) -> "Injection":
         rng = random.Random(moment.seed)  # noqa: S311  (no secret)
-        scene = Scene(self.system, rng, self.long, moment.seed)
+        scene = Scene(self.system, rng, self.long, moment.seed, tag=f"{self.waves}-{len(wave.scenes)}")
         scene.figures["alone"] = alone
         wave.scenes.append((moment.fault, scene))
         injection = Injection(moment.fault, scene)
@@ -184,6 +188,7 @@ class Drill:
         journals = sorted(self.system.folder.glob(f"journal-{self.waves}-*.jsonl"))
         with self.system.connect() as connection:
             rows = verdict.read_rows(connection, wave.began_at)
+            wave.broken += check_ticks(connection, wave.began_at)
         calls = verdict.read_calls(self.system.judge_log)
         sent = verdict.read_journals(journals)
         mine = {row.key for row in rows.values() if row.key} | {entry.key for entry in sent if entry.key}

@@ -17,6 +17,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -124,8 +125,7 @@ class System:
                 unit.server.run(log)
             unit.wanted = True
         self._start_far_side()
-        self.run(["manage.py", "migrate", "-v", "0"])
-        self._make_operator()
+        self.token = self.inside("prepare")["token"]
         for name, (queues, children) in WORKERS.items():
             self.processes[name] = self.worker(name, queues, children)
         for name in BEATS:
@@ -151,10 +151,6 @@ class System:
             process.start(talk=True)
         self.ports["judge"] = int(_first_line(judge))
         self.ports |= json.loads(_first_line(proxy))
-
-    def _make_operator(self) -> None:
-        self.run(["manage.py", "createsuperuser", "--noinput", "--username", "drill", "--email", "drill@localhost"])
-        self.token = self.run(["manage.py", "create_token", "drill", "--name", "drill"]).strip()
 
     def close(self) -> None:
         """End everything, whatever state it is in, and remove the data."""
@@ -219,7 +215,6 @@ class System:
             "ALLOWED_HOSTS": "127.0.0.1,localhost",
             "HTTPS": "false",
             "API_RATE_USER": "100000/min",
-            "DJANGO_SUPERUSER_PASSWORD": "only-for-a-drill",
             "PYTHONUNBUFFERED": "1",
             **more,
         }
@@ -263,19 +258,22 @@ class System:
         }
         return self._python(f"sender-{number}", "-m", "jobs.drill.load", json.dumps(options))
 
-    def run(self, arguments: list[str], **more: str) -> str:
-        """Run Python to its end, from the main thread. Returns what it printed; raises DrillError if it failed."""
-        name = f"run-{'-'.join(arguments)[:40].replace('/', '_')}"
-        process = self._python(name, *arguments, **more)
-        self.processes[name] = process
-        process.start(talk=True)
+    def inside(self, verb: str, **parameters: Any) -> Any:
+        """Do something with the settings of this system; see jobs.drill.inside."""
+        process = self._python(
+            f"inside-{verb}-{uuid.uuid4().hex[:8]}", "-m", "jobs.drill.inside", verb, json.dumps(parameters)
+        )
+        self.processes[process.name] = process
+        self.ask(lambda: process.start(talk=True))
         process.wanted = False
         assert process.popen is not None
-        output, _ = process.popen.communicate(timeout=START_SECONDS)
-        del self.processes[name]
+        try:
+            output, _ = process.popen.communicate(timeout=START_SECONDS)
+        finally:
+            self.ask(lambda: self.processes.pop(process.name).end())
         if process.popen.returncode != 0:
-            raise DrillError(f"python {' '.join(arguments)} failed:\n{process.read_log()}")
-        return output.decode()
+            raise DrillError(f"{verb} failed inside the drill's system:\n{process.read_log()}")
+        return json.loads(output)
 
     @property
     def workers(self) -> list[Process]:

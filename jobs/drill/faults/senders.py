@@ -1,1 +1,23 @@
-"""To come."""
+"""Faults of those who send."""
+
+import time
+
+from jobs.drill.registry import Scene, fault
+from jobs.drill.verdict import read_journals
+
+
+@fault("sender-dies", "A sender dies right after its commit, before a message is sent.", row=19, weight=4)
+def sender_dies(scene: Scene) -> None:
+    system = scene.system
+    for i in range(2):
+        sender = system.sender(f"{scene.tag}-dying{i}", rate=1, seed=f"{scene.seed}/{i}", count=4, **{"as": "dying"})
+        system.processes[sender.name] = sender
+        system.ask(sender.start)
+        sender.wanted = False
+        deadline = time.monotonic() + 30
+        while sender.pid is not None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        system.ask(sender.end)
+        for entry in read_journals(system.folder.glob(f"journal-{scene.tag}-dying{i}.jsonl")):
+            scene.hit_at = scene.hit_at or entry.at
+            scene.hit += entry.ids

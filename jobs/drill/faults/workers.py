@@ -44,8 +44,8 @@ def kill_worker(scene: Scene, worker: Process) -> None:
 @fault("worker-kill", "A worker's main process is killed while its children run jobs.", row=1, weight=10)
 def worker_kill(scene: Scene) -> None:
     worker = random_worker(scene)
-    wait_busy(scene, worker)
     time.sleep(scene.rng.uniform(0.02, 0.25))
+    wait_busy(scene, worker)
     kill_worker(scene, worker)
 
 
@@ -60,14 +60,7 @@ def child_kill(scene: Scene) -> None:
 
 def send_one(scene: Scene, task: str, queue: str = "default", **kwargs: object) -> str:
     """Have a process of the system send one job. Returns its id."""
-    code = (
-        "import sys, json, config, django; django.setup(); from celery import current_app as app; "
-        "from jobs.registry import load_tasks; load_tasks(); task, queue, kwargs = json.loads(sys.argv[1]); "
-        "print(app.tasks[task].apply_async(kwargs=kwargs, queue=queue).id)"
-    )
-    import json
-
-    return scene.system.ask(lambda: scene.system.run(["-c", code, json.dumps([task, queue, kwargs])])).strip()
+    return str(scene.system.inside("send", task=task, kwargs=kwargs, queue=queue)[0])
 
 
 def wait_state(scene: Scene, job_id: str, states: tuple[str, ...], seconds: float) -> tuple[str, int | None, str]:

@@ -110,7 +110,8 @@ class Command(OperatorCommand):
             for sentence in row["broken"]:
                 self.stdout.write(f"{row['fault']}: {sentence}")
             for what, ids in row["ids"].items():
-                self.stdout.write(f"{row['fault']}: {what}: {', '.join(ids)}")
+                for job_id in ids:
+                    self.stdout.write(f"{row['fault']}: {what}: {job_id} {row['notes'].get(job_id, '')}")
 
     def _list(self, as_json: bool) -> None:
         rows = [
