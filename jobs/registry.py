@@ -34,7 +34,7 @@ class Policy:
     for each one after it, at most `backoff_cap_seconds`; with jitter, between half and the whole of that.
     unique: from the task's arguments to the key under which jobs are folded into one; unique_options: for how long.
     max_crashes: runs that may take their process with them, or lose their worker, before the job rests among the
-    failed; they use up no attempts.
+    failed; they use up no attempts. limit_key: from the arguments to what a limit per key counts a job under.
     """
 
     max_attempts: int = 1
@@ -46,6 +46,7 @@ class Policy:
     priority: int | None = None
     max_crashes: int = 3
     unique_options: UniqueOptions = UniqueOptions()  # noqa: RUF009  (frozen)
+    limit_key: Callable[..., str | None] | None = None
 
     def delay_seconds(self, attempt: int) -> float:
         """The wait after attempt number `attempt`, counted from 1: 60, 120, 240, 300, 300 …"""
@@ -92,6 +93,7 @@ class JobDecorator:
         debounce_seconds: float | None = None,
         debounce_max_seconds: float | None = None,
         supersede: bool = False,
+        limit_key: Callable[..., str | None] | None = None,
         max_attempts: int = 4,
         backoff_seconds: float = 60,
         backoff_cap_seconds: float = BACKOFF_CAP_SECONDS,
@@ -103,7 +105,8 @@ class JobDecorator:
         """Make a function a Celery task whose jobs are retried and folded as the options say.
 
         The task is named after the function unless `name` is given. Further options are Celery's. What a key means
-        (unique_while to supersede) is told at `UniqueOptions`.
+        (unique_while to supersede) is told at `UniqueOptions`. limit_key: from the arguments to what operators may
+        limit by, such as `lambda repository_id: f"repository:{repository_id}"`.
         Raises ValueError for an unknown queue, a priority outside 0 to 9, fewer than one attempt, or options of a key
         that exclude each other or come without one.
         """
@@ -129,6 +132,7 @@ class JobDecorator:
             queue,
             priority,
             unique_options=unique_options,
+            limit_key=limit_key,
             # Who allows one attempt does not want a second run, whatever ended the first.
             max_crashes=min(Policy.max_crashes, max_attempts) if max_attempts == 1 else Policy.max_crashes,
         )

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
+
 from jobs.lanes import QUEUES
 from jobs.ledger.limits import COUNTS, applies_to
 from jobs.ledger.room import Held, Limits, choose
@@ -19,6 +21,7 @@ from jobs.ledger.states import Cursor, rows
 logger = logging.getLogger(__name__)
 
 BATCH = 200
+MOST_PASSES = 10
 RELEASE_BATCH = 1_000
 #: While anything is held, and nobody asked for it, somebody looks this often: after crashes, pauses and periods.
 LOOK_SECONDS = 2.0
@@ -66,6 +69,18 @@ def admit(cursor: Cursor, *, only_if_due: bool = False) -> Admitted:
         _admit_from(cursor, limits, queue, queues[queue], admitted)
     _look_again(cursor, limits)
     return admitted
+
+
+def admit_all(connection: psycopg.Connection[Any], *, only_if_due: bool = False) -> list[str]:
+    """Let through what may start, in as many transactions as it takes, up to some thousands of rows."""
+    ids: list[str] = []
+    for _ in range(MOST_PASSES):
+        with connection.transaction(), connection.cursor() as cursor:
+            admitted = admit(cursor, only_if_due=only_if_due and not ids)
+        ids += admitted.ids
+        if not admitted.more:
+            break
+    return ids
 
 
 def _take_turn(cursor: Cursor, *, only_if_due: bool) -> bool:

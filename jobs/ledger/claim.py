@@ -7,6 +7,7 @@ import psycopg
 
 from jobs.ledger import states
 from jobs.ledger.connection import claims
+from jobs.ledger.limits import hold
 from jobs.ledger.run import Run
 from jobs.registry import policy_of
 
@@ -26,8 +27,10 @@ def claim(job_id: str, task: str, worker: str, pid: int) -> tuple[Run, Any, Any,
 
     row = claims().insist(take)
     if row is None:
+        # Perhaps a limit or a pause, made after the message was sent, holds it back.
+        claims().insist(lambda connection: hold(connection.cursor(), [job_id]))
         return None
-    number, uncounted, crashes, max_attempts, before, args, kwargs = row
+    number, uncounted, crashes, max_attempts, before, args, kwargs, has_slot = row
     run = Run(
         job_id,
         claim_id,
@@ -38,5 +41,6 @@ def claim(job_id: str, task: str, worker: str, pid: int) -> tuple[Run, Any, Any,
         crashes=crashes,
         worker=worker,
         pid=pid,
+        has_slot=has_slot,
     )
     return run, args, kwargs, before

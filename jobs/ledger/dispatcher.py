@@ -6,13 +6,15 @@ One runs in every worker; rows are taken with SKIP LOCKED, so any number may.
 import logging
 import random
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 from celery import current_app
 from django.db import connection as django_connection
 
-from jobs.ledger import effects, lost_messages, rescue, states, sweeps
+from jobs.ledger import effects, limits, lost_messages, rescue, states, sweeps
+from jobs.ledger.admission import admit_all
 from jobs.ledger.connection import AWAY, LedgerConnection
 from jobs.ledger.publisher import publish
 
@@ -44,7 +46,7 @@ class Dispatcher(threading.Thread):
         pause = TICK_SECONDS
         while not self.stopping.is_set():
             try:
-                more = self.tick() == BATCH
+                more = self.tick() >= BATCH
                 pause = TICK_SECONDS
             except Exception as exc:
                 # Postgres or the broker is away. What is owed stays owed; only the log must not fill up.
@@ -61,7 +63,21 @@ class Dispatcher(threading.Thread):
         if owed.sweep_count < sweeps.count():
             self.connection.use(sweeps.prepare)
         found = sum(self._sweep(name) for name in owed.due_sweeps)
-        return self.connection.use(_send_batch) if owed.is_sending_owed or found else 0
+        ids = self._let_through(only_if_due=True) if owed.is_anything_held else []
+        if not (owed.is_sending_owed or found or ids):
+            return 0
+        sent, was_held = self.connection.use(lambda connection: _send_batch(connection, ids))
+        if was_held and (ids := self._let_through()):
+            sent += self.connection.use(lambda connection: _send_batch(connection, ids))[0]
+        return sent
+
+    def _let_through(self, *, only_if_due: bool = False) -> list[str]:
+        """Ids of held jobs that may start now. Somebody who is at it for long must not keep the rest waiting."""
+        try:
+            return self.connection.use(lambda connection: admit_all(connection, only_if_due=only_if_due))
+        except AWAY as exc:
+            logger.warning("Limits wait: %s: %s", type(exc).__name__, str(exc).strip()[:200])
+            return []
 
     def _sweep(self, name: str) -> int:
         """Do one sweep. One that cannot be done, with the broker away for example, must not keep the others."""
@@ -79,20 +95,25 @@ def _look(connection: psycopg.Connection[Any]) -> states.Owed:
         return states.look(cursor, UNSENT_GRACE_SECONDS)
 
 
-def _send_batch(connection: psycopg.Connection[Any]) -> int:
-    """Promote what is due, then send what is owed.
+def _send_batch(connection: psycopg.Connection[Any], ids: Sequence[str]) -> tuple[int, bool]:
+    """Promote what is due, then send what is owed, and of `ids` what may be. Returns how many were dealt with.
+
+    And whether any was held instead, because it may not start yet.
 
     While rows are being sent they stay locked: a death in between leaves them owed, and a claim waits for the commit.
     """
     with connection.cursor() as cursor:
-        promoted = states.promote_due(cursor, BATCH)
+        promoted = [*states.promote_due(cursor, BATCH), *ids]
     with connection.transaction(), connection.cursor() as cursor:
         rows = states.lock_owed(cursor, promoted=promoted, limit=BATCH, grace_seconds=UNSENT_GRACE_SECONDS)
-        if rows:
+        blocked = [row["id"] for row in rows if row["is_blocked"]]
+        was_held = bool(blocked and limits.hold(cursor, blocked))
+        free = [row for row in rows if not row["is_blocked"]]
+        if free:
             with current_app.producer_pool.acquire(block=True, timeout=5) as producer:
-                sent = [row for row in rows if _publish(cursor, producer, row)]
+                sent = [row for row in free if _publish(cursor, producer, row)]
             states.mark_sent(cursor, [(row["id"], row["attempt"]) for row in sent])
-    return len(rows)
+    return len(rows), was_held
 
 
 def _publish(cursor: states.Cursor, producer: Any, row: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from jobs.ledger import states
 from jobs.ledger.door import enter_now
 from jobs.ledger.events import note
 from jobs.ledger.flusher import drain, finish_soon, keep_superseded
+from jobs.ledger.publisher import admit_soon
 from jobs.ledger.records import Record, clean_text
 from jobs.ledger.run import Run
 from jobs.models import Outcome, State
@@ -31,7 +32,7 @@ def succeed(run: Run, result: Mapping[str, Any], *, keep: bool, parts: Callable[
     result: the columns that LedgerBackend.result_columns encodes. parts: Celery's work on a chord this job belongs
     to, done in the finish's transaction. Without parts and held sends, the finish is left to the flusher.
     """
-    row = {**run.fence, "keep": keep, **result}
+    row = {**run.fence, "has_slot": run.has_slot, "keep": keep, **result}
     if run.own is not None:
         # The task sent itself again (retry with throw=False) and then returned.
         reschedule(run, outcome=Outcome.RETRIED)
@@ -261,6 +262,8 @@ def _in_one_transaction(run: Run, finish: Callable[[states.Cursor], bool], parts
             time.sleep(pause)
             pause = min(pause * 2, 5.0)
     run.finished = True
+    if run.has_slot:
+        admit_soon()
     if not held:
         superseded(run, "ended otherwise than by a plain success")
 

@@ -15,6 +15,7 @@ import psycopg
 
 from jobs.ledger import states
 from jobs.ledger.connection import finishes
+from jobs.ledger.publisher import admit_soon
 from jobs.models import Outcome, State
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,11 @@ class Flusher(threading.Thread):
     def _write(self, group: list[Mapping[str, Any]]) -> None:
         try:
             done = _succeed(group)
+        except psycopg.errors.LockNotAvailable:
+            for finish in group[1:]:  # somebody holds one of these rows: the others shall not wait for it
+                self._write([finish])
+            self._write(group[:1])
+            return
         except psycopg.Error as exc:
             if len(group) == 1:
                 _fail(group[0], exc)
@@ -59,6 +65,8 @@ class Flusher(threading.Thread):
             for finish in group:  # one bad finish must not take its neighbours along
                 self._write([finish])
             return
+        if any(finish.get("has_slot") for finish in group):
+            admit_soon()
         for finish in group:
             if finish["id"] not in done:
                 logger.warning("Job %s had moved on; this finish of it counts for nothing", finish["id"])
@@ -70,7 +78,7 @@ def _succeed(group: list[Mapping[str, Any]]) -> set[str]:
         with connection.cursor() as cursor:
             return states.succeed(cursor, group)
 
-    return finishes().insist(write)
+    return finishes().insist(write, also_for_locks=len(group) == 1)
 
 
 def _fail(finish: Mapping[str, Any], exc: psycopg.Error) -> None:

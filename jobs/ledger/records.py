@@ -37,6 +37,7 @@ _IN_COLUMNS = frozenset(
         "delay_seconds",
         "unique_key",
         "unique_options",
+        "limit_key",
         "attempts_before",
         "edited",
         "parked",
@@ -61,6 +62,7 @@ class Record:
     origin_detail: str = ""
     unique_key: str | None = None
     unique_options: UniqueOptions | None = None
+    limit_key: str | None = None
     parent_id: str | None = None
     root_id: str | None = None
     group_id: str | None = None
@@ -125,6 +127,7 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
         origin_detail=clean_text(origin_detail)[:255],
         unique_key=key,
         unique_options=options,
+        limit_key=limit_key(headers, message.task, args, kwargs),
         parent_id=checked_id(headers["parent_id"]) if headers.get("parent_id") else None,
         root_id=checked_id(headers.get("root_id") or job_id),
         group_id=checked_id(headers["group"]) if headers.get("group") else None,
@@ -177,6 +180,23 @@ def unique_key(task: str, args: list[Any], kwargs: dict[str, Any]) -> str | None
     except Exception as exc:
         raise JobRefused(f"the unique key of {task} cannot be made from these arguments: {exc}") from exc
     return _checked_key(key, task)
+
+
+def limit_key(headers: dict[str, Any], task: str, args: list[Any], kwargs: dict[str, Any]) -> str | None:
+    """What limits per key count a job under: the sender's key, or else the task's. None and "" are no key.
+
+    Raises JobRefused if the task's `limit_key` function fails or a key is longer than 255 characters.
+    """
+    key, function = headers.get("limit_key"), policy_of(task).limit_key
+    if key is None and function is not None:
+        try:
+            key = function(*args, **kwargs)
+        except Exception as exc:
+            raise JobRefused(f"the limit key of {task} cannot be made from these arguments: {exc}") from exc
+    text = clean_text(str(key)) if key is not None else ""
+    if len(text) > 255:
+        raise JobRefused(f"the limit key of {task} has {len(text)} characters; at most 255 are kept: {text[:60]}…")
+    return text or None
 
 
 def _key_and_options(

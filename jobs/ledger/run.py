@@ -27,10 +27,14 @@ class Run:
     crashes: int = 0
     worker: str = ""
     pid: int = 0
+    # A limit let it through, so its end may let another one through.
+    has_slot: bool = False
     began: float = field(default_factory=time.monotonic)
     progress_stored_at: float = 0.0
     # Once the body has ended, what Celery sends on its behalf is held, and inserted together with the finish.
     body_done: bool = False
+    # Its soft limit was raised, because it had been asked to stop.
+    told_to_stop: bool = False
     finished: bool = False
     replaced: bool = False
     held: "list[Record]" = field(default_factory=list)

@@ -10,19 +10,20 @@ _INSERT = """
     INSERT INTO jobs_job (
         id, task, args, kwargs, queue, priority, state, attempt, max_attempts, unique_key, run_at, created_at,
         expires_at, worker, progress_note, error, reason, origin, origin_detail, parent_id, root_id, group_id,
-        embed, headers, unique_until_start, unique_until, debounce_by)
+        embed, headers, limit_key, unique_until_start, unique_until, debounce_by)
     SELECT r.id, r.task, r.args, r.kwargs, r.queue, r.priority,
            CASE WHEN t.due > t.clock THEN 'scheduled' ELSE 'queued' END,
            0, r.max_attempts, r.unique_key, GREATEST(t.due, t.clock), t.clock,
            r.expires_at, '', '', '', '', r.origin, r.origin_detail, r.parent_id, r.root_id, r.group_id,
-           r.embed, r.headers,
+           r.embed, r.headers, r.limit_key,
            COALESCE(r.unique_options->>'unique_while' = 'queued', false),
            t.clock + make_interval(secs => (r.unique_options->>'unique_for_seconds')::float8),
            GREATEST(t.due, t.clock + make_interval(secs => (r.unique_options->>'debounce_max_seconds')::float8))
     FROM jsonb_to_recordset(%s::jsonb) AS r(
         id text, task text, args jsonb, kwargs jsonb, queue text, priority int, max_attempts int, unique_key text,
         run_at timestamptz, delay_seconds float8, expires_at timestamptz, origin text, origin_detail text,
-        parent_id text, root_id text, group_id text, embed jsonb, headers jsonb, unique_options jsonb),
+        parent_id text, root_id text, group_id text, embed jsonb, headers jsonb, limit_key text,
+        unique_options jsonb),
     -- One reading of the clock a row: read twice, "now" would lie a microsecond ahead of itself.
     LATERAL (SELECT clock_timestamp() AS clock OFFSET 0) AS c,
     LATERAL (SELECT c.clock, GREATEST(

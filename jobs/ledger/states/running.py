@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from jobs.ledger.limits import blocked
 from jobs.ledger.records import Record
 from jobs.ledger.states.machine import Cursor
 from jobs.models import Outcome, State
@@ -12,18 +13,21 @@ from jobs.models import Outcome, State
 # walk the index of states, with all the rows that were in it since the last vacuum, for every job. `|| ''` keeps the
 # planner off that index and the one of tasks.
 # A row's arguments are run when an operator or a retry changed them; else the message's, exactly as they were sent.
-CLAIM = """
+# A message may be older than a limit or a pause, so the claim asks for both.
+CLAIM = f"""
     UPDATE jobs_job
     SET state = 'running', attempt = attempt + (state = 'queued')::int, claim_id = %(claim)s, worker = %(worker)s,
         pid = %(pid)s, started_at = clock_timestamp(), progress = NULL, progress_note = '',
         sent_at = COALESCE(sent_at, clock_timestamp()), key_released = key_released OR unique_until_start
     WHERE id = %(id)s AND task || '' = %(task)s
-      AND (state || '' = 'queued' AND (expires_at IS NULL OR expires_at > clock_timestamp())
+      AND (state || '' = 'queued' AND NOT held AND NOT {blocked("jobs_job")}
+           AND (expires_at IS NULL OR expires_at > clock_timestamp())
            -- Ours already: the answer to this very claim was lost with its connection.
            OR state || '' = 'running' AND claim_id = %(claim)s)
     RETURNING attempt, uncounted, crashes, max_attempts, COALESCE((headers->>'attempts_before')::int, 0),
-              CASE WHEN headers ? 'edited' THEN args END, CASE WHEN headers ? 'edited' THEN kwargs END
-"""
+              CASE WHEN headers ? 'edited' THEN args END, CASE WHEN headers ? 'edited' THEN kwargs END,
+              EXISTS (SELECT 1 FROM jobs_slot AS s WHERE s.job_id = jobs_job.id AND NOT s.ended)
+"""  # noqa: S608  (constants only)
 
 # The whole of a flush in one statement: the finish, the attempt and the result, all of one claim or none.
 SUCCEED = """

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.ledger.limits import blocked
 from jobs.ledger.records import MESSAGE_COLUMNS
 from jobs.ledger.states.machine import Cursor, rows
 
@@ -11,6 +12,7 @@ from jobs.ledger.states.machine import Cursor, rows
 @dataclass(frozen=True)
 class Owed:
     """What an idle dispatcher learns in one statement. due_sweeps: names.
+    is_anything_held: and nobody has looked at it for a while.
     sweep_count: how many are known to Postgres."""
 
     is_sending_owed: bool
@@ -26,7 +28,9 @@ def look(cursor: Cursor, grace_seconds: float) -> Owed:
         SELECT EXISTS (SELECT 1 FROM jobs_job WHERE state = 'scheduled' AND run_at <= now())
             OR EXISTS (SELECT 1 FROM jobs_job WHERE state = 'queued' AND sent_at IS NULL AND NOT held
                        AND run_at <= now() - make_interval(secs => %s)),
-            EXISTS (SELECT 1 FROM jobs_job WHERE state = 'queued' AND held),
+            (EXISTS (SELECT 1 FROM jobs_job WHERE state = 'queued' AND held)
+             OR EXISTS (SELECT 1 FROM jobs_limit WHERE resume_at <= now()))
+            AND NOT EXISTS (SELECT 1 FROM jobs_limit WHERE scope = 'everything' AND look_at > now()),
             ARRAY(SELECT name::text FROM jobs_sweep WHERE due_at <= now()), (SELECT count(*) FROM jobs_sweep)
         """,
         [grace_seconds],
@@ -54,7 +58,7 @@ def promote_due(cursor: Cursor, limit: int) -> list[str]:
 
 
 _OWED = f"""
-    SELECT {MESSAGE_COLUMNS} FROM jobs_job
+    SELECT {MESSAGE_COLUMNS}, {blocked("jobs_job")} AS is_blocked FROM jobs_job
     WHERE state = 'queued' AND sent_at IS NULL AND NOT held
       AND (run_at <= now() - make_interval(secs => %(grace)s) OR id = ANY(%(promoted)s))
     ORDER BY priority DESC, run_at
@@ -64,7 +68,10 @@ _OWED = f"""
 
 
 def lock_owed(cursor: Cursor, *, promoted: Sequence[str], limit: int, grace_seconds: float) -> list[dict[str, Any]]:
-    """Lock queued rows whose message is owed: just promoted, or unsent for `grace_seconds`."""
+    """Lock queued rows whose message is owed: just promoted, or unsent for `grace_seconds`.
+
+    Those with `is_blocked` may not start yet: they are to be held instead.
+    """
     cursor.execute(_OWED, {"promoted": list(promoted), "limit": limit, "grace": grace_seconds})
     return rows(cursor)
 
@@ -76,6 +83,7 @@ def mark_sent(cursor: Cursor, sent: Sequence[tuple[str, int]]) -> None:
         UPDATE jobs_job AS j SET sent_at = clock_timestamp(), sends = LEAST(j.sends + 1, 100)
         FROM unnest(%s::text[], %s::int[]) AS s(id, attempt)
         WHERE j.id = ANY(%s) AND j.id = s.id AND j.attempt = s.attempt AND j.state = 'queued' AND j.sent_at IS NULL
+          AND NOT j.held
         """,
         [[job_id for job_id, _ in sent], [attempt for _, attempt in sent], [job_id for job_id, _ in sent]],
     )
