@@ -17,6 +17,7 @@ from psycopg.rows import class_row
 
 from jobs.ledger import connection
 from jobs.ledger.run import Run
+from jobs.ledger.states.machine import Cursor
 from jobs.ledger.sweeps import Connection, Turn
 from jobs.models import EffectState
 
@@ -123,7 +124,8 @@ _BEGIN = f"""
            OR try_id = %(try)s::uuid)
       -- A run whose job has moved on begins nothing.
       AND (%(claim)s::uuid IS NULL
-           OR EXISTS (SELECT 1 FROM jobs_job WHERE id = %(job)s::text AND state = 'running' AND claim_id = %(claim)s::uuid))
+           OR EXISTS (SELECT 1 FROM jobs_job
+                      WHERE id = %(job)s::text AND state = 'running' AND claim_id = %(claim)s::uuid))
     RETURNING {_COLUMNS}
 """  # noqa: S608
 
@@ -220,3 +222,21 @@ def sweep(open_connection: Connection, turn: Turn) -> int:
         close_old_connections()
         current_app.send_task("jobs.check_effects")
     return int(is_check_due)
+
+
+# --- A person's word -----------------------------------------------------------------------------------------------
+
+_DECIDE = """
+    UPDATE jobs_effect SET
+        state = CASE WHEN %(happened)s THEN 'done' ELSE 'failed' END, try_id = NULL,
+        done_at = CASE WHEN %(happened)s THEN clock_timestamp() END, doubts = doubts + (NOT %(happened)s)::int,
+        decided_at = clock_timestamp(), decided_by = %(by)s, decision_reason = %(reason)s
+    WHERE id = %(id)s AND (state = 'uncertain' OR state = 'tried' AND deadline_at < clock_timestamp())
+    RETURNING id
+"""
+
+
+def decide(cursor: Cursor, effect_id: int, *, happened: bool, by: str, reason: str) -> bool:
+    """uncertain, or cut off → done or failed, in the caller's transaction. False in any other state."""
+    cursor.execute(_DECIDE, {"id": effect_id, "happened": happened, "by": by[:255], "reason": reason})
+    return bool(cursor.fetchall())
