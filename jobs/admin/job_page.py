@@ -12,6 +12,7 @@ from django_celery_beat.models import PeriodicTask
 from django_celery_results.models import TaskResult
 
 from jobs.admin import show
+from jobs.admin.effects import effects_of
 from jobs.admin.job_actions import offered
 from jobs.admin.unique_fields import key_text
 from jobs.models import Attempt, AuditEntry, Job, State
@@ -60,6 +61,7 @@ def job_page(model_admin: "BaseAdmin", request: HttpRequest, job: Job) -> HttpRe
         result=_result(job),
         relatives=_relatives(job),
         audit=_audit(request, job),
+        effects=effects_of(request, job),
     )
 
 

@@ -35,6 +35,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
                 "django_celery_results.view_taskresult",
                 "django_celery_results_taskresult_changelist",
             ),
+            ("Effects", "outbound", "jobs.view_effect", "jobs_effect_changelist"),
             ("Workers", "memory", "jobs.view_worker", "jobs_worker_changelist"),
         ),
     ),

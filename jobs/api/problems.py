@@ -14,7 +14,8 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from jobs.ledger.errors import JobRefused
-from jobs.models import ApiToken, Job
+from jobs.models import ApiToken, Effect, Job
+from jobs.operators.effects import EffectNotChanged
 from jobs.operators.idempotency import KeyInUse, KeyUsedForAnother
 from jobs.operators.jobs import JobNotChanged
 from jobs.operators.schedules import ScheduleNotFound, ScheduleUnusable
@@ -34,9 +35,11 @@ _MEANINGS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (JobRefused, 400, "job-refused", ""),  # see _part_of
     (TokenRefused, 400, "token-refused", ""),
     (Job.DoesNotExist, 404, "not-found", ""),
+    (Effect.DoesNotExist, 404, "not-found", ""),
     (ApiToken.DoesNotExist, 404, "not-found", ""),
     (ScheduleNotFound, 404, "not-found", ""),
     (JobNotChanged, 409, "job-not-changed", ""),
+    (EffectNotChanged, 409, "effect-not-changed", ""),
     (ScheduleUnusable, 409, "schedule-unusable", ""),
     (KeyInUse, 409, "idempotency-key-in-use", ""),
     (KeyUsedForAnother, 422, "idempotency-key-used-for-another-request", ""),

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from jobs.api import job_views, schema, system_views, token_views
+from jobs.api import effect_views, job_views, schema, system_views, token_views
 
 # An id may hold any character, a slash too; so the paths that go on after it come first.
 urlpatterns = [
@@ -20,6 +20,9 @@ urlpatterns = [
         name="schedule-upcoming",
     ),
     path("schedules/<int:schedule_id>/", system_views.ScheduleView.as_view(), name="schedule"),
+    path("effects/", effect_views.EffectsView.as_view(), name="effects"),
+    path("effects/<int:effect_id>/decide/", effect_views.DecideView.as_view(), name="effect-decide"),
+    path("effects/<int:effect_id>/", effect_views.EffectView.as_view(), name="effect"),
     path("tokens/", token_views.TokensView.as_view(), name="tokens"),
     path("tokens/<int:token_id>/", token_views.TokenView.as_view(), name="token"),
     path("schema/", schema.SchemaView.as_view(), name="schema"),
