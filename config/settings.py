@@ -42,6 +42,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "jobs.health.HealthMiddleware",
+    "jobs.postgres.limits.DatabaseLimits",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -80,14 +81,23 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": read.env.db_url_config(DATABASE_URL)
     if DATABASE_URL
     else {
-        "ENGINE": "django.db.backends.postgresql",
         "NAME": "switchyard",
         "USER": "switchyard",
         "HOST": str(SOCKET_DIR / "pg"),
     }
 }
-DATABASES["default"].setdefault("OPTIONS", {})
-DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", 5)
+# Django's own, with connections that can be limited in how long they wait for an answer.
+DATABASES["default"]["ENGINE"] = "jobs.postgres"
+# A peer that vanished without a word is noticed after about ten seconds; Unix sockets have no use for these.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    **DATABASES["default"].get("OPTIONS", {}),
+}
+DATABASE_ANSWER_SECONDS = read.whole_number("DATABASE_ANSWER_SECONDS", 10, least=1)
 DATABASES["default"]["CONN_MAX_AGE"] = read.whole_number("CONN_MAX_AGE", 60)
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

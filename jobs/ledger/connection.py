@@ -16,6 +16,20 @@ T = TypeVar("T")
 # The server went away, or is starting or stopping: the work is still owed, so wait for it.
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 
+#: Somebody else's lock is waited for so long, and then again: the connection is free for others in between.
+LOCK_SECONDS = 5
+#: A process that is stopped in the middle of a transaction keeps its locks for so long. More than a group of messages
+#: takes on its way to a slow broker, which a dispatcher sends while it holds their rows.
+IDLE_IN_TRANSACTION_SECONDS = 15
+
+
+# A plan made while the table was empty would read all of it for every job until the next ANALYZE.
+_SETTINGS = f"""
+    SET enable_seqscan = off;
+    SET lock_timeout = '{LOCK_SECONDS}s';
+    SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'
+"""
+
 
 class LedgerConnection:
     """One lazily opened autocommit connection; safe to share between threads, one statement at a time.
@@ -35,16 +49,24 @@ class LedgerConnection:
             connection = self._open()
             try:
                 return work(connection)
+            except psycopg.errors.LockNotAvailable:
+                raise
             except AWAY:
                 self.close()
                 raise
 
-    def insist(self, work: Callable[[psycopg.Connection[tuple[Any, ...]]], T]) -> T:
-        """Like `use`, but wait for Postgres for as long as it is away."""
+    def insist(self, work: Callable[[psycopg.Connection[tuple[Any, ...]]], T], *, also_for_locks: bool = True) -> T:
+        """Like `use`, but wait for Postgres for as long as it is away.
+
+        also_for_locks: and for rows that somebody else holds; else LockNotAvailable is raised after LOCK_SECONDS.
+        """
         pause = 0.05
         while True:
             try:
                 return self.use(work)
+            except psycopg.errors.LockNotAvailable:
+                if not also_for_locks:
+                    raise
             except AWAY as exc:
                 if pause > 1:
                     logger.warning("Postgres is away (%s); trying again in %.0f s", str(exc).strip()[:200], pause)
@@ -65,8 +87,7 @@ class LedgerConnection:
                 if key not in {"cursor_factory", "context", "prepare_threshold"}
             }
             self._connection = psycopg.connect(**parameters, autocommit=True)
-            # A plan made while the table was empty would read all of it for every job until the next ANALYZE.
-            self._connection.execute("SET enable_seqscan = off")
+            self._connection.execute(_SETTINGS)
             if not self._durable:
                 self._connection.execute("SET synchronous_commit = off")
         return self._connection

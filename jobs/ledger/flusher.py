@@ -45,25 +45,25 @@ class Flusher(threading.Thread):
                     break
             is_busy = len(group) > 1
             try:
-                self._write(group)
+                self._write(group, waits_for_locks=len(group) == 1)
             finally:
                 for _ in group:
                     self.waiting.task_done()
 
-    def _write(self, group: list[Mapping[str, Any]]) -> None:
+    def _write(self, group: list[Mapping[str, Any]], *, waits_for_locks: bool = False) -> None:
         try:
-            done = _succeed(group)
+            done = _succeed(group, waits_for_locks=waits_for_locks)
         except psycopg.errors.LockNotAvailable:
-            for finish in group[1:]:  # somebody holds one of these rows: the others shall not wait for it
-                self._write([finish])
-            self._write(group[:1])
+            if len(group) == 1:
+                raise
+            self._write_around_locks(group)
             return
         except psycopg.Error as exc:
             if len(group) == 1:
                 _fail(group[0], exc)
                 return
             for finish in group:  # one bad finish must not take its neighbours along
-                self._write([finish])
+                self._write([finish], waits_for_locks=True)
             return
         if any(finish.get("has_slot") for finish in group):
             admit_soon()
@@ -72,13 +72,24 @@ class Flusher(threading.Thread):
                 logger.warning("Job %s had moved on; this finish of it counts for nothing", finish["id"])
                 _keep(finish)
 
+    def _write_around_locks(self, group: list[Mapping[str, Any]]) -> None:
+        """Somebody holds the row of one of these jobs: the others shall not wait for it."""
+        locked = []
+        for finish in group:
+            try:
+                self._write([finish])
+            except psycopg.errors.LockNotAvailable:
+                locked.append(finish)
+        for finish in locked:
+            self._write([finish], waits_for_locks=True)
 
-def _succeed(group: list[Mapping[str, Any]]) -> set[str]:
+
+def _succeed(group: list[Mapping[str, Any]], *, waits_for_locks: bool) -> set[str]:
     def write(connection: psycopg.Connection[tuple[Any, ...]]) -> set[str]:
         with connection.cursor() as cursor:
             return states.succeed(cursor, group)
 
-    return finishes().insist(write, also_for_locks=len(group) == 1)
+    return finishes().insist(write, also_for_locks=waits_for_locks)
 
 
 def _fail(finish: Mapping[str, Any], exc: psycopg.Error) -> None:

@@ -1,0 +1,185 @@
+"""Postgres down, hung, locked or full: the web refuses quickly and cleanly, workers wait and go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+
+from jobs.ledger.connection import LOCK_SECONDS, LedgerConnection
+from jobs.models import Job, State
+from jobs.operators.actors import command_actor
+from jobs.operators.tokens import create_token
+from jobs.postgres.limits import answers_within
+from jobs.tasks import sleep
+from jobs.tests.live import database_url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGES = ("/api/v1/jobs/", "/admin/jobs/job/", "/webhooks/github/")
+
+
+@pytest.fixture
+def signed_in(client: Client, admin_user) -> Client:
+    client.force_login(admin_user)
+    client.raise_request_exception = False
+    return client
+
+
+@contextmanager
+def hung_server() -> Iterator[None]:
+    """The server's process for our connection says nothing more."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid = cursor.fetchone()[0]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        connection.close_if_unusable_or_obsolete()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_hung_database_ends_a_request_with_503(path, signed_in, settings):
+    settings.DATABASE_ANSWER_SECONDS = 1
+    settings.GITHUB = {**settings.GITHUB, "WEBHOOK_SECRET": "s"}
+
+    with hung_server():
+        answer = ask(signed_in, path)
+
+    assert answer.status_code == 503
+    assert answer["Retry-After"]
+    kind = "text/plain" if path.startswith("/admin/") else "application/problem+json"
+    assert answer["Content-Type"].startswith(kind)
+    connection.close_if_unusable_or_obsolete()  # as at the end of every request; the test client leaves it out
+    assert ask(signed_in, path).status_code < 500
+
+
+def ask(client: Client, path: str):
+    if not path.startswith("/webhooks/"):
+        return client.get(path)
+    import hashlib
+    import hmac
+
+    body = b'{"action": "opened"}'
+    headers = {
+        "X-Hub-Signature-256": "sha256=" + hmac.new(b"s", body, hashlib.sha256).hexdigest(),
+        "X-GitHub-Event": "pull_request",
+        "X-GitHub-Delivery": f"delivery-{time.monotonic_ns()}",
+    }
+    return client.post(path, body, content_type="application/json", headers=headers)
+
+
+def test_only_inside_of_the_limit_an_answer_is_waited_for_so_long():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.3)")
+        with answers_within(0.2), pytest.raises(OperationalError, match=r"no answer within 0\.2 s"):
+            cursor.execute("SELECT pg_sleep(20)")
+    connection.close()
+
+
+def test_the_server_ends_what_a_request_waits_too_long_for(signed_in, settings):
+    """So that a slow statement does not go on when nobody waits for it, and a lock is not waited for."""
+    connection.close()
+    with answers_within(10), connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')")
+        assert cursor.fetchone() == ("9s", "5s")
+    connection.close()
+
+
+_WITHOUT = """
+import django
+django.setup()
+from django.test import Client
+client = Client(raise_request_exception=False)
+client.cookies["sessionid"] = "x" * 32
+for path in {paths}:
+    answer = client.post(path, b"{{}}", content_type="application/json", headers={headers})
+    print(path, answer.status_code, answer["Content-Type"].split(";")[0])
+    answer = client.get(path)
+    print(path, answer.status_code, answer["Content-Type"].split(";")[0])
+"""
+
+
+def test_without_a_database_everything_is_refused_with_503(tmp_path, admin_user):
+    _, token = create_token(command_actor(), admin_user, "test")
+    headers = {"Authorization": f"Bearer {token}"}
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT.format(paths=["/api/v1/jobs/", "/admin/jobs/job/"], headers=headers)],
+        env={
+            **os.environ,
+            "DATABASE_URL": f"postgres://u@/none?host={tmp_path}",
+            "SECRET_KEY": "x" * 60,
+            "ALLOWED_HOSTS": "testserver",
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+        },
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == [
+        "/api/v1/jobs/ 503 application/problem+json",
+        "/api/v1/jobs/ 503 application/problem+json",
+        "/admin/jobs/job/ 503 text/plain",
+        "/admin/jobs/job/ 503 text/plain",
+    ]
+
+
+def end_backends() -> int:
+    """End every connection to the tests' database but our own, as a restart of the server does."""
+    with psycopg.connect(database_url(), autocommit=True) as other:
+        found = other.execute(
+            """
+            SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), %s)
+            """,
+            [connection.connection.info.backend_pid],
+        ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def test_workers_go_on_when_all_their_connections_are_ended(live_worker, until):
+    worker = live_worker("default")
+    for n in range(20):
+        sleep.apply_async((0.1,), task_id=f"cut-{n}")
+    for wanted in (2, 8, 14):
+        until(lambda wanted=wanted: Job.objects.filter(state=State.SUCCEEDED).count() >= wanted)
+        assert end_backends() > 2
+
+    until(lambda: Job.objects.filter(state=State.SUCCEEDED).count() == 20, 40)
+    assert worker.process.poll() is None
+    assert set(Job.objects.values_list("attempt", flat=True)) == {1}
+
+
+def test_a_locked_row_is_waited_for_and_holds_up_no_other_job(live_worker, until, ended):
+    live_worker("default", concurrency=2)
+    with psycopg.connect(database_url()) as other:
+        sleep.apply_async((0.5,), task_id="locked")
+        until(Job.objects.filter(pk="locked", state=State.RUNNING).exists)
+        other.execute("SELECT 1 FROM jobs_job WHERE id = 'locked' FOR UPDATE")
+        for n in range(4):
+            sleep.apply_async((0.5,), task_id=f"free-{n}")
+        for n in range(4):
+            ended(f"free-{n}")
+        time.sleep(LOCK_SECONDS)  # past the time after which one who waits asks anew
+        assert Job.objects.get(pk="locked").state == State.RUNNING
+    assert ended("locked").attempt == 1
+
+
+def test_a_process_that_is_stopped_in_a_transaction_loses_its_locks():
+    session = LedgerConnection(durable=True)
+    assert session.use(lambda it: it.execute("SHOW idle_in_transaction_session_timeout").fetchone()) == ("15s",)
+    assert session.use(lambda it: it.execute("SHOW lock_timeout").fetchone()) == ("5s",)
+    session.close()
