@@ -34,7 +34,7 @@ ADMIT = ""
 
 _FETCH = f"""
     SELECT {MESSAGE_COLUMNS}, {blocked("jobs_job")} AS is_blocked FROM jobs_job
-    WHERE id = ANY(%s) AND state = 'queued' AND sent_at IS NULL AND NOT held
+    WHERE id = ANY(%s) AND state || '' = 'queued' AND sent_at IS NULL AND NOT held
 """  # noqa: S608  (constants only)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from celery import chain, group, shared_task
 from celery.exceptions import Ignore, Reject
-from django.db import transaction
+from django.db import connection, transaction
 
 from jobs import Discard, Snooze, job
 from jobs.ledger.run import current_run
@@ -214,3 +214,39 @@ def superseding_itself(key: str, more: int) -> int:
             superseding_itself.delay(key, more - 1)
             job.progress(1, "still allowed to report")
     return more
+
+
+@shared_task(name="probe.fails_until_asked")
+def fails_until_asked(x: int, works: bool = False) -> int:
+    if not works:
+        raise ValueError("not asked to work")
+    return x
+
+
+@shared_task(name="probe.replace_by_failing_chain", bind=True)
+def replace_by_failing_chain(self: Any) -> None:
+    raise self.replace(chain(boom.si(), add.si(1, 1)))
+
+
+@shared_task(name="probe.listed")
+def listed(values: list[Any]) -> list[Any]:
+    return values
+
+
+@shared_task(name="probe.echo_back")
+def echo_back(text: str) -> str:
+    return text
+
+
+@shared_task(name="probe.bad_errback")
+def bad_errback(request: Any, exc: Any, traceback: Any) -> None:
+    """Takes more than an id, so Celery calls it in place."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+
+
+@job(name="probe.limited", limit_key=lambda seconds, key=None: f"key:{key}" if key else None, max_attempts=1)
+def limited(seconds: float, key: str | None = None) -> str | None:
+    """Takes its time, and has a key to be limited by."""
+    time.sleep(seconds)
+    return key
