@@ -16,11 +16,12 @@ EVERY_SECONDS = 15.0
 BATCH = 500
 
 _IS_ANY_OLD = """
-    SELECT EXISTS (SELECT 1 FROM jobs_job WHERE state = 'queued' AND NOT held AND sent_at < now() - {age})
-        OR EXISTS (SELECT 1 FROM jobs_job WHERE state = 'queued' AND NOT held AND sent_at IS NULL
-                   AND run_at < now() - {age})
-        OR EXISTS (SELECT 1 FROM jobs_job WHERE state = 'queued' AND held AND run_at < now() - {age})
-""".format(age="make_interval(secs => %(age)s)")
+    WITH old AS (SELECT now() - make_interval(secs => %(age)s) AS before)
+    SELECT EXISTS (SELECT 1 FROM jobs_job, old WHERE state = 'queued' AND NOT held AND sent_at < before)
+        OR EXISTS (SELECT 1 FROM jobs_job, old
+                   WHERE state = 'queued' AND NOT held AND sent_at IS NULL AND run_at < before)
+        OR EXISTS (SELECT 1 FROM jobs_job, old WHERE state = 'queued' AND held AND run_at < before)
+"""
 
 # Only where something more urgent came later: with one priority alone, the oldest is first already.
 _AGE = """

@@ -99,7 +99,7 @@ def _transport_options(url: str) -> dict[str, Any]:
     return options
 
 
-def broker_priority(queue_name: str, priority: int) -> int:
+def broker_priority(priority: int) -> int:
     """The broker's number for a ledger priority.
 
     Kombu's Redis transport takes 0 first. RabbitMQ's quorum queues keep no order by priority, or only two levels,
@@ -107,7 +107,7 @@ def broker_priority(queue_name: str, priority: int) -> int:
     """
     if is_rabbitmq():
         return 0
-    return 9 - QUEUES[queue_name].clamp(priority)
+    return 9 - priority
 
 
 def publish_options() -> dict[str, Any]:
@@ -115,6 +115,25 @@ def publish_options() -> dict[str, Any]:
     if not is_rabbitmq():
         return {}
     return {"timeout": SEND_SECONDS, "confirm_timeout": SEND_SECONDS, "mandatory": True}
+
+
+@contextlib.contextmanager
+def careful(producer: Any) -> Iterator[None]:
+    """Around a publish: to RabbitMQ nothing waits for ever, and after an error the connection is not used again.
+
+    It may still carry the answer to the message that failed, and believe that a queue is there which is gone.
+    """
+    if not is_rabbitmq():
+        yield
+        return
+    connection = producer.connection
+    try:
+        limit_waiting(connection.connection, SEND_SECONDS)
+        yield
+    except Exception:
+        connection.declared_entities.clear()
+        connection.collect(1.0)
+        raise
 
 
 # --- Questions -----------------------------------------------------------------------------------------------------
@@ -269,7 +288,7 @@ def limit_waiting(link: Any, seconds: float) -> None:
 
 def redis_key(queue: str, priority: int) -> str:
     """The list that Kombu keeps a ledger priority of a queue in."""
-    number = 9 - QUEUES[queue].clamp(priority)
+    number = 9 - priority
     return f"{queue}\x06\x16{number}" if number else queue
 
 

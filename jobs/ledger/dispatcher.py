@@ -13,10 +13,11 @@ import psycopg
 from celery import current_app
 from django.db import connection as django_connection
 
-from jobs.ledger import effects, limits, lost_messages, rescue, states, sweeps
+from jobs.ledger import ageing, broker, effects, limits, lost_messages, rescue, states, sweeps
 from jobs.ledger.admission import admit_all
 from jobs.ledger.connection import AWAY, LedgerConnection
 from jobs.ledger.publisher import publish
+from jobs.ledger.window import Windows
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ sweeps.register("workers", every_seconds=2.0, function=rescue.sweep)
 sweeps.register("broker", every_seconds=1.0, function=lost_messages.watch_broker)
 sweeps.register("messages", every_seconds=2.0, function=lost_messages.sweep)
 sweeps.register("effects", every_seconds=10.0, function=effects.sweep)
+sweeps.register("ageing", every_seconds=ageing.EVERY_SECONDS, function=ageing.sweep)
 
 
 class Dispatcher(threading.Thread):
@@ -38,6 +40,7 @@ class Dispatcher(threading.Thread):
         super().__init__(name="ledger-dispatcher", daemon=True)
         self.connection = LedgerConnection(durable=True)
         self.stopping = threading.Event()
+        self.windows = Windows()
 
     def stop(self) -> None:
         self.stopping.set()
@@ -46,8 +49,9 @@ class Dispatcher(threading.Thread):
         pause = TICK_SECONDS
         while not self.stopping.is_set():
             try:
+                self.windows.pause = None
                 more = self.tick() >= BATCH
-                pause = TICK_SECONDS
+                pause = self.windows.pause or TICK_SECONDS
             except Exception as exc:
                 # Postgres or the broker is away. What is owed stays owed; only the log must not fill up.
                 logger.warning("Dispatching waits: %s: %s", type(exc).__name__, str(exc).strip()[:200])
@@ -66,9 +70,9 @@ class Dispatcher(threading.Thread):
         ids = self._let_through(only_if_due=True) if owed.is_anything_held else []
         if not (owed.is_sending_owed or found or ids):
             return 0
-        sent, was_held = self.connection.use(lambda connection: _send_batch(connection, ids))
+        sent, was_held = self.connection.use(lambda connection: _send_batch(connection, ids, self.windows))
         if was_held and (ids := self._let_through()):
-            sent += self.connection.use(lambda connection: _send_batch(connection, ids))[0]
+            sent += self.connection.use(lambda connection: _send_batch(connection, ids, self.windows))[0]
         return sent
 
     def _let_through(self, *, only_if_due: bool = False) -> list[str]:
@@ -95,7 +99,7 @@ def _look(connection: psycopg.Connection[Any]) -> states.Owed:
         return states.look(cursor, UNSENT_GRACE_SECONDS)
 
 
-def _send_batch(connection: psycopg.Connection[Any], ids: Sequence[str]) -> tuple[int, bool]:
+def _send_batch(connection: psycopg.Connection[Any], ids: Sequence[str], windows: Windows) -> tuple[int, bool]:
     """Promote what is due, then send what is owed, and of `ids` what may be. Returns how many were dealt with.
 
     And whether any was held instead, because it may not start yet.
@@ -105,7 +109,10 @@ def _send_batch(connection: psycopg.Connection[Any], ids: Sequence[str]) -> tupl
     with connection.cursor() as cursor:
         promoted = [*states.promote_due(cursor, BATCH), *ids]
     with connection.transaction(), connection.cursor() as cursor:
-        rows = states.lock_owed(cursor, promoted=promoted, limit=BATCH, grace_seconds=UNSENT_GRACE_SECONDS)
+        if broker.is_rabbitmq():
+            rows = windows.take(cursor)
+        else:
+            rows = states.lock_owed(cursor, promoted=promoted, limit=BATCH, grace_seconds=UNSENT_GRACE_SECONDS)
         blocked = [row["id"] for row in rows if row["is_blocked"]]
         was_held = bool(blocked and limits.hold(cursor, blocked))
         free = [row for row in rows if not row["is_blocked"]]

@@ -19,15 +19,18 @@ from django.db import DatabaseError, connection, transaction
 
 from jobs.ledger import states
 from jobs.ledger.admission import admit
-from jobs.ledger.broker import broker_priority, publish_options
+from jobs.ledger.broker import broker_priority, careful, is_rabbitmq, publish_options
 from jobs.ledger.limits import blocked, hold
 from jobs.ledger.records import MESSAGE_COLUMNS, message_of
+from jobs.ledger.window import SHORTEST_PAUSE_SECONDS, Windows
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 20_000
 GROUP = 200
 EXIT_SECONDS = 2.0
+#: As long as dispatchers leave a new row to its sender, and a little longer.
+IN_TURN_SECONDS = 1.5
 
 #: Stands among the waiting ids for: see what the limits let through.
 ADMIT = ""
@@ -56,15 +59,16 @@ def admit_soon() -> None:
 def publish(producer: Any, row: dict[str, Any]) -> None:
     """Send one row's message. Raises kombu's OperationalError when the broker is away."""
     headers, properties, body = message_of(row)
-    current_app.amqp.send_to_broker(
-        producer,
-        row["task"],
-        _task_message(headers, properties, body),
-        queue=row["queue"],
-        priority=broker_priority(row["queue"], row["priority"]),
-        retry=False,
-        **publish_options(),
-    )
+    with careful(producer):
+        current_app.amqp.send_to_broker(
+            producer,
+            row["task"],
+            _task_message(headers, properties, body),
+            queue=row["queue"],
+            priority=broker_priority(row["priority"]),
+            retry=False,
+            **publish_options(),
+        )
 
 
 def _task_message(headers: dict[str, Any], properties: dict[str, Any], body: tuple[Any, Any, Any]) -> Any:
@@ -89,6 +93,7 @@ class Publisher(threading.Thread):
         super().__init__(name="ledger-publisher", daemon=True)
         self.waiting: queue.Queue[str] = queue.Queue(MAX_WAITING)
         self.pid = os.getpid()
+        self.windows = Windows()
 
     def run(self) -> None:
         while True:
@@ -110,6 +115,9 @@ class Publisher(threading.Thread):
                     self.waiting.task_done()
 
     def _send(self, group: list[str]) -> None:
+        if is_rabbitmq():
+            self._send_in_turn(admits=ADMIT in group)
+            return
         rows = _fetch(group)
         held_back = [row["id"] for row in rows if row["is_blocked"]]
         rows = [row for row in rows if not row["is_blocked"]]
@@ -125,6 +133,29 @@ class Publisher(threading.Thread):
             if sent:
                 with connection.cursor() as cursor:
                     states.mark_sent(cursor, sent)
+
+    def _send_in_turn(self, *, admits: bool) -> None:
+        """Send what is next in each lane, ours or not, while there is room; what waits for long is the dispatchers'."""
+        deadline = time.monotonic() + IN_TURN_SECONDS
+        while True:
+            if admits:
+                self._admitted([])
+            with transaction.atomic(), connection.cursor() as cursor:
+                rows = _decoded(self.windows.take(cursor))
+                held_back = [row["id"] for row in rows if row["is_blocked"]]
+                admits = bool(held_back)
+                if held_back:
+                    hold(cursor, held_back)
+                free = [row for row in rows if not row["is_blocked"]]
+                if free:
+                    with current_app.producer_pool.acquire(block=True) as producer:
+                        for row in free:
+                            publish(producer, row)
+                    states.mark_sent(cursor, [(row["id"], row["attempt"]) for row in free])
+            is_more = admits or self.windows.was_busy or self.windows.pause is not None
+            if not is_more or time.monotonic() > deadline:
+                return
+            time.sleep(self.windows.pause or SHORTEST_PAUSE_SECONDS)
 
     def _admitted(self, held_back: list[str]) -> list[dict[str, Any]]:
         """Hold these, and return the rows of what the limits let through now, these or others.
@@ -157,7 +188,10 @@ def _fetch(ids: Sequence[str]) -> list[dict[str, Any]]:
         return []
     with connection.cursor() as cursor:
         cursor.execute(_FETCH, [list(ids)])
-        rows = states.rows(cursor)
+        return _decoded(states.rows(cursor))
+
+
+def _decoded(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         for column in ("args", "kwargs", "embed", "headers"):
             if isinstance(row[column], str):

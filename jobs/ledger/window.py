@@ -10,6 +10,7 @@ from typing import Any
 
 from jobs.lanes import LANES, Lane
 from jobs.ledger.lease import LEASE_SECONDS
+from jobs.ledger.limits import blocked
 from jobs.ledger.records import MESSAGE_COLUMNS
 from jobs.ledger.states import Cursor, rows
 
@@ -28,12 +29,14 @@ _ROOM = """
               AND w.heartbeat_at > now() - make_interval(secs => %(lease)s)) AS children,
            (SELECT count(*) FROM jobs_job
             WHERE state = 'queued' AND NOT held AND sent_at IS NOT NULL AND queue = ANY(%(queues)s)) AS ahead,
-           (SELECT count(*) FROM jobs_job WHERE queue = ANY(%(queues)s) AND state = 'running') AS running
+           (SELECT count(*) FROM jobs_job WHERE queue = ANY(%(queues)s) AND state = 'running') AS running,
+           EXISTS (SELECT 1 FROM jobs_job
+                   WHERE state = 'queued' AND NOT held AND sent_at IS NULL AND queue = ANY(%(queues)s)) AS is_owed
     FROM pg_try_advisory_xact_lock(%(lock)s) AS is_ours WHERE is_ours
 """
 
 _NEXT = f"""
-    SELECT {MESSAGE_COLUMNS} FROM jobs_job
+    SELECT {MESSAGE_COLUMNS}, {blocked("jobs_job")} AS is_blocked FROM jobs_job
     WHERE state = 'queued' AND sent_at IS NULL AND NOT held AND queue = ANY(%(queues)s)
     ORDER BY priority DESC, run_at
     LIMIT %(limit)s
@@ -49,20 +52,20 @@ class Window:
     number: int
     ahead: int = LEAST_AHEAD
 
-    def take(self, cursor: Cursor) -> tuple[list[dict[str, Any]], bool]:
+    def take(self, cursor: Cursor) -> tuple[list[dict[str, Any]], bool] | None:
         """Lock the rows whose turn it is. In a transaction of the caller's, who then sends them and notes it.
 
-        Also returns whether more may wait. Nothing, and False, while another process does the same.
+        Also returns whether more wait for room. None while another process does the same.
         """
         values = {"queues": self.lane.queue_names, "lease": LEASE_SECONDS, "lock": LOCK + self.number}
         cursor.execute(_ROOM, values)
         found = cursor.fetchall()
         if not found:
-            return [], False
-        children, ahead, running = found[0]
+            return None
+        children, ahead, running, is_owed = found[0]
         room = self._room(int(children), ahead, running)
-        if room < 1:
-            return [], children > 0
+        if room < 1 or not is_owed:
+            return [], is_owed and children > 0
         cursor.execute(_NEXT, {"queues": self.lane.queue_names, "limit": room})
         taken = rows(cursor)
         self._adapt(is_starved=ahead == 0 and len(taken) == room)
@@ -86,16 +89,21 @@ class Windows:
         self._lanes = [Window(lane, number) for number, lane in enumerate(LANES.values())]
         #: When to look again; None when nothing waits for room.
         self.pause: float | None = None
+        #: Whether another process was at it, who may have looked a moment too early.
+        self.was_busy = False
 
     def take(self, cursor: Cursor) -> list[dict[str, Any]]:
-        """Lock the rows of all lanes whose turn it is."""
+        """Lock the rows of all lanes whose turn it is, as columns of a message and `is_blocked`."""
         began = time.monotonic()
         taken: list[dict[str, Any]] = []
-        is_more = False
+        is_more = self.was_busy = False
         for window in self._lanes:
-            found, more = window.take(cursor)
-            taken += found
-            is_more |= more
+            answer = window.take(cursor)
+            if answer is None:
+                self.was_busy = True
+            else:
+                taken += answer[0]
+                is_more |= answer[1]
         took = time.monotonic() - began
         self.pause = max(SHORTEST_PAUSE_SECONDS, took / SHARE) if is_more else None
         return taken

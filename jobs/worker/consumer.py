@@ -25,6 +25,10 @@ class LedgerConsumer(Consumer):
     the work of a busy worker's main process. This one lets events linger.
     """
 
+    class Blueprint(Consumer.Blueprint):
+        # RabbitMQ's 28 queues and exchanges for delays: here what is to run later waits in Postgres.
+        default_steps = [step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._events_due_at = 0.0

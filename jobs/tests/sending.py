@@ -1,0 +1,37 @@
+"""Sends from a process of its own, for tests whose broker is not the session's."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from jobs.tests.live import database_url
+
+_BEGIN = """
+import sys, time
+import django
+django.setup()
+from jobs import tasks
+from jobs.ledger import publisher
+"""
+
+
+def send_from_a_process(code: str, *, timeout_seconds: float = 60, **env: str) -> str:
+    """Run `code`, which finds `tasks` (those of jobs.tasks). Returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", _BEGIN + textwrap.dedent(code)],
+        env={
+            **os.environ,
+            "DATABASE_URL": database_url(),
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            **env,
+        },
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    return done.stdout
