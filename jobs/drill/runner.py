@@ -184,11 +184,13 @@ class Drill:
         for sender in wave.senders:
             sender.end()
             del self.system.processes[sender.name]
-        stuck = self._settle(wave)
+        settling_since = time.time()
+        stuck = self._settle(wave, settling_since)
         journals = sorted(self.system.folder.glob(f"journal-{self.waves}-*.jsonl"))
         with self.system.connect() as connection:
             rows = verdict.read_rows(connection, wave.began_at)
             wave.broken += check_ticks(connection, wave.began_at)
+        rows = {row.id: row for row in rows.values() if row.origin != "schedule" or row.created_at <= settling_since}
         calls = verdict.read_calls(self.system.judge_log)
         sent = verdict.read_journals(journals)
         mine = {row.key for row in rows.values() if row.key} | {entry.key for entry in sent if entry.key}
@@ -204,9 +206,9 @@ class Drill:
             ).fetchall()
         return {row[0] for row in rows}
 
-    def _settle(self, wave: Wave) -> set[str]:
+    def _settle(self, wave: Wave, began_at: float) -> set[str]:
         """Wait until nothing is unfinished. Returns the ids that were STUCK."""
-        began, began_at = time.monotonic(), time.time()
+        began = time.monotonic()
         stuck: set[str] | None = None
         while True:
             self._keep()

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from celery import Celery, chain, chord, current_app, group
@@ -13,6 +14,7 @@ from jobs.models import Job, State
 from jobs.tasks import echo
 from jobs.tests import probe_tasks as probe
 from jobs.tests.live import database_url
+from jobs.worker.strategy import adopt
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -171,6 +173,14 @@ def test_a_foreign_message_with_a_countdown_waits_in_postgres(worker, ended, unt
 
     assert until(Job.objects.filter(pk=sent.id).first).state == State.SCHEDULED
     assert ended(sent.id).state == State.SUCCEEDED
+
+
+def test_a_foreign_message_without_a_list_of_arguments_is_dropped():
+    payload = {"task": "probe.add", "id": "foreign-odd", "args": 1}
+    message = SimpleNamespace(headers={}, payload=payload, delivery_info={}, properties={})
+
+    assert not adopt("probe.add", message, None)
+    assert not Job.objects.filter(pk="foreign-odd").exists()
 
 
 def test_a_job_of_a_rolled_back_transaction_never_exists(worker):

@@ -69,10 +69,12 @@ def _insert(connection: psycopg.Connection[tuple[Any, ...]], record: Record) -> 
 
 def _protocol_2(message: Any, body: Any) -> tuple[dict[str, Any], Any]:
     if body is None and "args" not in message.payload:
-        args, kwargs, embed = message.payload
-        if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embed, dict)):
-            raise TypeError("its body is not [list, object, object]")
-        return dict(message.headers), message.payload
-    convert = hybrid_to_proto2 if "args" in message.payload else proto1_to_proto2
-    payload, headers, _, _ = convert(message, message.payload if convert is hybrid_to_proto2 else body)
+        headers, payload = dict(message.headers), message.payload
+    else:
+        convert = hybrid_to_proto2 if "args" in message.payload else proto1_to_proto2
+        payload, headers, _, _ = convert(message, message.payload if convert is hybrid_to_proto2 else body)
+    args, kwargs, embed = payload
+    if not (isinstance(args, list | tuple) and isinstance(kwargs, dict) and isinstance(embed, dict)):
+        # Taken in, it would be sent for ever, and never be run.
+        raise TypeError("its body is not [list, object, object]")
     return headers, payload
