@@ -26,6 +26,7 @@ def clean_up() -> dict[str, int]:
     for state, kept in days.items():
         counts["jobs"] += _in_batches(f"{state} jobs", _JOBS, [state, kept])
     counts["idempotency_keys"] = _in_batches("idempotency keys", _KEYS, [])
+    counts["schedule_ticks"] = _in_batches("schedule ticks", _TICKS, [])
     counts["workers"] = _in_batches("workers", _WORKERS, [])
     return counts
 
@@ -64,6 +65,13 @@ _KEYS = f"""
 _WORKERS = f"""
     DELETE FROM jobs_worker WHERE name IN (
         SELECT name FROM jobs_worker WHERE heartbeat_at < now() - interval '7 days' LIMIT {BATCH})
+"""  # noqa: S608
+
+
+# The oldest rows are those of the lowest ids; so no index is needed, and nothing is read when none is old.
+_TICKS = f"""
+    DELETE FROM jobs_scheduletick WHERE at < now() - interval '30 days' AND id IN (
+        SELECT id FROM jobs_scheduletick ORDER BY id LIMIT {BATCH})
 """  # noqa: S608
 
 

@@ -17,7 +17,9 @@ from unfold.widgets import (
 from jobs.admin.enqueue import LocalTime
 from jobs.admin.job_actions import JsonText
 from jobs.lanes import QUEUES
-from jobs.operators.schedule_edits import FIELDS, apply_changes
+from jobs.models import CatchUp, SchedulePolicy
+from jobs.models.schedule import MAX_CATCH_UP
+from jobs.operators.schedule_edits import FIELDS, POLICY, apply_changes
 from jobs.operators.timetables import CRON_PARTS, ScheduleRefused, parse_cron
 from jobs.registry import registered_tasks
 
@@ -85,6 +87,29 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=UnfoldAdminIntegerFieldWidget,
         help_text="0 to 9; 9 is taken first. Empty: the queue's own.",
     )
+    catch_up = forms.ChoiceField(
+        label="Missed runs",
+        required=False,
+        choices=CatchUp.choices,
+        widget=UnfoldAdminSelectWidget,
+        help_text="What becomes of runs that came while no beat was running. Each of them is listed, run or not.",
+    )
+    catch_up_limit = forms.IntegerField(
+        label="At most",
+        required=False,
+        min_value=1,
+        max_value=MAX_CATCH_UP,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="How many missed runs are made up for, where each is to run; the latest count.",
+    )
+    grace_seconds = forms.IntegerField(
+        label="Grace, in seconds",
+        required=False,
+        min_value=1,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="A run that is later than this is left out. Empty: no matter how late; a minute where missed runs "
+        "are skipped.",
+    )
     start_time = LocalTime(label="Not before", required=False)
     expires = LocalTime(label="Not after", required=False)
 
@@ -144,6 +169,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         data, is_new = self.cleaned_data, self.instance.pk is None
         changed = set(self.fields if is_new else self.changed_data)
         spec = {name: data[name] for name in FIELDS if name in changed}
+        # Left empty, they stay as they are.
+        spec = {name: value for name, value in spec.items() if value or name not in ("catch_up", "catch_up_limit")}
         kind = data["kind"]
         if changed & {"kind", *KINDS[kind][1]}:
             spec[kind] = self._timetable(kind)
@@ -163,6 +190,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 def _initial(task: PeriodicTask | None) -> dict[str, Any]:
     """What the fields of the schedule's kind show."""
     initial: dict[str, Any] = {"kind": "interval", "cron_zone": timezone.get_default_timezone_name()}
+    policy = (SchedulePolicy.objects.filter(pk=task.pk).first() if task and task.pk else None) or SchedulePolicy()
+    initial |= {name: getattr(policy, name) for name in POLICY}
     if task is None or task.pk is None:
         return initial | {"args": "[]", "kwargs": "{}"}
     if task.interval:

@@ -1,13 +1,15 @@
 """Schedules: when they run next, in words and times, and what can be done to them."""
 
+import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
@@ -19,16 +21,28 @@ from jobs.admin import filters, show
 from jobs.admin.base import BaseAdmin, actor_of, permission_required
 from jobs.admin.schedule_form import ScheduleForm
 from jobs.ledger.errors import JobRefused
-from jobs.models import Job
+from jobs.models import Job, ScheduleTick, TickOutcome
 from jobs.operators.schedule_edits import create_schedule, delete_schedule, edit_schedule
-from jobs.operators.schedules import MayNotEnqueue, ScheduleNotFound, ScheduleUnusable, enqueue_run, set_enabled
+from jobs.operators.schedules import MayNotEnqueue, ScheduleNotFound, enqueue_run, set_enabled, ticks_of
 from jobs.operators.search import is_storable, newest
-from jobs.operators.timetables import ScheduleRefused
+from jobs.operators.timetables import CRON_PARTS, ScheduleRefused
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
+from jobs.schedules.calls import ScheduleUnusable
+from jobs.schedules.defaults import differences
 from jobs.schedules.next_runs import describe_schedule, next_runs
 
+PART_NAMES = {"args": "arguments", "kwargs": "named arguments", "crontab": "times", "interval": "times"}
+OUTCOME_LOOKS = {
+    TickOutcome.SENT: ("sent", "good"),
+    TickOutcome.CAUGHT_UP: ("sent late", "scheduled"),
+    TickOutcome.FOLDED: ("folded", "quiet"),
+    TickOutcome.SKIPPED: ("missed", "bad"),
+    TickOutcome.FAILED: ("failed", "failed"),
+}
 NOT_RUN = (ScheduleNotFound, ScheduleUnusable, UnknownTask, ArgumentsDoNotFit, JobRefused)
 LATEST_JOBS = 10
+LATEST_TICKS = 20
+LATE_SECONDS = 5
 
 if admin.site.is_registered(PeriodicTask):
     admin.site.unregister(PeriodicTask)
@@ -68,13 +82,15 @@ class ScheduleAdmin(BaseAdmin):
             },
         ),
         ("How", {"fields": ("queue", "priority")}),
+        ("When runs were missed", {"fields": ("catch_up", "catch_up_limit", "grace_seconds")}),
     )
 
     class Media:
         js = ("jobs/schedule_form.js",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PeriodicTask]:
-        return super().get_queryset(request).select_related("interval", "crontab", "clocked", "solar")
+        queryset: QuerySet[PeriodicTask] = super().get_queryset(request)
+        return queryset.select_related("interval", "crontab", "clocked", "solar", "policy", "code_default")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[PeriodicTask], search_term: str
@@ -90,11 +106,12 @@ class ScheduleAdmin(BaseAdmin):
 
     @display(description="Schedule")
     def name_cell(self, task: PeriodicTask) -> SafeString:
+        differs = [PART_NAMES.get(part, part) for part in differences(task)]
         return format_html(
             '<a class="sy-two sy-link" href="{}"><strong>{}</strong><span class="sy-note">{}</span></a>',
             self.url_of("change", task.pk),
             task.name,
-            task.task,
+            f"{task.task} · differs from the code: {', '.join(differs)}" if differs else task.task,
         )
 
     @display(description="Runs")
@@ -109,7 +126,7 @@ class ScheduleAdmin(BaseAdmin):
     def next_cell(self, task: PeriodicTask) -> SafeString | str:
         runs = next_runs(task)
         if not runs:
-            return show.DASH
+            return problem_of(task) or show.DASH
         later = format_html_join("", "<li>{} <span>{}</span></li>", ((local(run), utc(run)) for run in runs))
         return format_html(
             '<details class="sy-next"><summary>{}</summary><ol>{}</ol></details>', show.ago(runs[0]), later
@@ -246,6 +263,12 @@ class ScheduleAdmin(BaseAdmin):
                 }
                 for job in jobs
             ],
+            "latest_ticks": [_tick_shown(tick) for tick in ticks_of(task)[:LATEST_TICKS]],
+            "differences": [
+                (PART_NAMES.get(part, part), compact(values["now"]), compact(values["default"]))
+                for part, values in differences(task).items()
+            ],
+            "problem": problem_of(task),
             "may_run": self.has_run_permission(request),
             "may_switch": self.has_change_permission(request) if task.enabled else self.has_enable_permission(request),
         }
@@ -276,6 +299,32 @@ class ScheduleAdmin(BaseAdmin):
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
         for task in queryset:
             self.delete_model(request, task)
+
+
+def problem_of(task: PeriodicTask) -> str:
+    policy = getattr(task, "policy", None)
+    return f"no next run: {policy.problem}" if policy and policy.problem and task.enabled else ""
+
+
+def compact(value: Any) -> str:
+    """One part of a schedule, as short text."""
+    if isinstance(value, dict) and "minute" in value:
+        return " ".join(str(value[part]) for part in (*CRON_PARTS, "timezone"))
+    if isinstance(value, dict) and set(value) == {"every", "period"}:
+        return f"every {value['every']} {value['period']}"
+    return "—" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _tick_shown(tick: ScheduleTick) -> dict[str, Any]:
+    text, look = OUTCOME_LOOKS[TickOutcome(tick.outcome)]
+    late = (tick.at - tick.due_at).total_seconds()
+    return {
+        "due": show.time_element(tick.due_at, f"{timezone.localtime(tick.due_at):%a %m-%d %H:%M:%S}"),
+        "pill": show.pill(text if tick.ticks == 1 else f"{tick.ticks:,} {text}", look),
+        "late": f"{show.duration_text(timedelta(seconds=late))} late" if late >= LATE_SECONDS else "",
+        "job": show.job_link(tick.job_id) if tick.job_id else "",
+        "detail": tick.detail,
+    }
 
 
 def local(run: datetime) -> str:

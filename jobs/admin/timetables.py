@@ -5,11 +5,13 @@ A schedule's own form makes what it needs, so these are for tidying up.
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
 from jobs.admin.base import AuditedAdmin
+from jobs.operators.timetables import ScheduleRefused, check_crontab
 
 
 class TimetableAdmin(AuditedAdmin):
@@ -31,7 +33,28 @@ class TimetableAdmin(AuditedAdmin):
         return not in_use and super().has_delete_permission(request, obj)
 
 
+class CrontabForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Refuses what a schedule's own form refuses: what cannot be read, and dates that never come."""
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if self.errors:
+            return data
+        try:
+            checked = check_crontab(CrontabSchedule(**data))
+        except ScheduleRefused as exc:
+            for name, text in exc.errors.items():
+                field = name.removeprefix("crontab.")
+                self.add_error(field if field in self.fields else None, text)
+            return data
+        return data | {"day_of_week": checked.day_of_week}
+
+
+class CrontabAdmin(TimetableAdmin):
+    form = CrontabForm
+
+
 for model in (IntervalSchedule, CrontabSchedule, ClockedSchedule, SolarSchedule):
     if admin.site.is_registered(model):
         admin.site.unregister(model)
-    admin.site.register(model, TimetableAdmin)
+    admin.site.register(model, CrontabAdmin if model is CrontabSchedule else TimetableAdmin)

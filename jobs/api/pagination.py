@@ -97,7 +97,7 @@ class ByName(CursorPagination):
 class NewestFirst(ByName):
     """Up to 200 rows, newest first."""
 
-    ordering = ("-created_at", "-id")
+    ordering: tuple[str, ...] = ("-created_at", "-id")
 
     def _read_cursor(self, text: str | None) -> tuple[bool, list[Any] | None]:
         backwards, position = super()._read_cursor(text)
@@ -110,3 +110,9 @@ class NewestFirst(ByName):
                 raise ValidationError({"cursor": ["not made by this API; start without one"]})
             position[0] = created_at
         return backwards, position
+
+
+class LatestDueFirst(NewestFirst):
+    """Up to 200 rows of unique due times, the latest first."""
+
+    ordering = ("-due_at",)

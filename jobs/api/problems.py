@@ -18,10 +18,12 @@ from jobs.models import ApiToken, Effect, Job
 from jobs.operators.effects import EffectNotChanged
 from jobs.operators.idempotency import KeyInUse, KeyUsedForAnother
 from jobs.operators.jobs import JobNotChanged
-from jobs.operators.schedules import ScheduleNotFound, ScheduleUnusable
+from jobs.operators.schedules import ScheduleNotFound
 from jobs.operators.timetables import ScheduleRefused
 from jobs.operators.tokens import TokenRefused
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
+from jobs.schedules.calls import ScheduleUnusable
+from jobs.unique_options import NAMES as KEY_OPTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response | None:
 
 def _part_of(exc: Exception) -> str:
     """The part of the body that the ledger's refusal is about, if its message begins with it."""
-    parts = ("queue", "priority", "run_at", "unique_key", "args")
+    parts = ("queue", "priority", "run_at", "unique_key", "args", *KEY_OPTIONS)
     named = str(exc).removeprefix("unknown ").replace("the arguments of", "args", 1).partition(" ")[0]
     return f"#/{named}" if isinstance(exc, JobRefused) and named in parts else ""
 

@@ -2,11 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 from django_celery_results.models import TaskResult
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -16,7 +13,7 @@ from jobs.lanes import QUEUES
 from jobs.models import ApiToken, Attempt, Job, State, Worker
 from jobs.models.job import Outcome
 from jobs.registry import UnknownTask, find_task
-from jobs.schedules.next_runs import describe_schedule, next_runs, time_zone_of
+from jobs.unique_options import QUEUED, UNFINISHED
 
 
 @extend_schema_field(OpenApiTypes.ANY)
@@ -66,6 +63,26 @@ class EnqueueSerializer(StrictSerializer):
         allow_null=True,
         max_length=255,
         help_text="While an unfinished job has this key, it takes this one in, and is answered with 200 and folded.",
+    )
+    unique_while = serializers.ChoiceField(
+        choices=[UNFINISHED, QUEUED],
+        required=False,
+        allow_null=True,
+        help_text="Whether unique_key is held until the job has finished, or only until its run begins.",
+    )
+    unique_for_seconds = serializers.FloatField(
+        required=False, allow_null=True, help_text="Hold it for so long after the enqueueing, also when succeeded."
+    )
+    debounce_seconds = serializers.FloatField(
+        required=False,
+        allow_null=True,
+        help_text="Wait so long; a newer one of the key brings its arguments and starts the wait anew.",
+    )
+    debounce_max_seconds = serializers.FloatField(
+        required=False, allow_null=True, help_text="The longest wait of a debounced job; ten times as long if left out."
+    )
+    supersede = serializers.BooleanField(
+        required=False, help_text="Take the place of waiting jobs of the key; ask running ones to stop."
     )
 
     def validate_task(self, value: str) -> str:
@@ -144,7 +161,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
 class EnqueuedSerializer(JobSerializer):
     """A job, and whether it was there before."""
 
-    folded = serializers.BooleanField(read_only=True, help_text="True if an unfinished job of this key took it in.")
+    folded = serializers.BooleanField(read_only=True, help_text="True if the job that holds this key took it in.")
 
     class Meta(JobSerializer.Meta):
         fields = [*JobSerializer.Meta.fields, "folded"]
@@ -226,7 +243,8 @@ class TaskSerializer(serializers.Serializer[Any]):
     summary = serializers.CharField()
     queue = serializers.CharField()
     max_attempts = serializers.IntegerField()
-    unique = serializers.BooleanField(help_text="Whether unfinished jobs with the same key are folded into one.")
+    unique = serializers.BooleanField(help_text="Whether jobs with the same key are folded into one.")
+    unique_options = JsonObject(allow_null=True, help_text="How long a key is held, and what a newer job of it does.")
     parameters = serializers.ListField(child=JsonObject(), help_text="name, type, required, default")
 
 
@@ -269,95 +287,6 @@ class StrictBoolean(serializers.BooleanField):
         return data
 
 
-class IntervalSerializer(StrictSerializer):
-    every = serializers.IntegerField(help_text="From 1 to 100,000.")
-    period = serializers.CharField(help_text="seconds, minutes, hours or days.")
-
-
-class CrontabSerializer(StrictSerializer):
-    minute = serializers.CharField()
-    hour = serializers.CharField(required=False, help_text="* if left out, as for the parts below.")
-    day_of_month = serializers.CharField(required=False)
-    month_of_year = serializers.CharField(required=False)
-    day_of_week = serializers.CharField(required=False, help_text="0 or 7 is Sunday.")
-    timezone = serializers.CharField(required=False, help_text="Such as Europe/Lisbon; the site's if left out.")
-
-
-class ClockedSerializer(StrictSerializer):
-    at = serializers.DateTimeField(help_text="Not in the past.")
-
-
-class SolarSerializer(StrictSerializer):
-    event = serializers.CharField(help_text="Such as sunrise, sunset or solar_noon.")
-    latitude = serializers.FloatField()
-    longitude = serializers.FloatField()
-
-
-class ScheduleSerializer(serializers.ModelSerializer[PeriodicTask]):
-    args = serializers.SerializerMethodField()
-    kwargs = serializers.SerializerMethodField()
-    schedule = serializers.SerializerMethodField(help_text="In words.")
-    time_zone = serializers.SerializerMethodField()
-    next_run_at = serializers.SerializerMethodField()
-    interval = IntervalSerializer(read_only=True, allow_null=True)
-    crontab = CrontabSerializer(read_only=True, allow_null=True)
-    clocked = serializers.SerializerMethodField()
-    solar = SolarSerializer(read_only=True, allow_null=True)
-
-    class Meta:
-        model = PeriodicTask
-        fields = [
-            *("id", "name", "task", "args", "kwargs", "queue", "priority", "enabled", "schedule", "time_zone"),
-            *("next_run_at", "last_run_at", "total_run_count", "one_off", "start_time", "expires", "description"),
-            *("expire_seconds", "interval", "crontab", "clocked", "solar"),
-        ]
-        read_only_fields = fields
-
-    @extend_schema_field(OpenApiTypes.ANY)
-    def get_args(self, task: PeriodicTask) -> Any:
-        return decode_result(task.args or "[]")
-
-    @extend_schema_field(OpenApiTypes.ANY)
-    def get_kwargs(self, task: PeriodicTask) -> Any:
-        return decode_result(task.kwargs or "{}")
-
-    @extend_schema_field(ClockedSerializer(allow_null=True))
-    def get_clocked(self, task: PeriodicTask) -> Any:
-        return {"at": task.clocked.clocked_time.isoformat()} if task.clocked else None
-
-    def get_schedule(self, task: PeriodicTask) -> str:
-        return describe_schedule(task)
-
-    def get_time_zone(self, task: PeriodicTask) -> str:
-        return str(time_zone_of(task))
-
-    @extend_schema_field(serializers.DateTimeField(allow_null=True))
-    def get_next_run_at(self, task: PeriodicTask) -> Any:
-        runs = next_runs(task, 1)
-        return runs[0].isoformat() if runs else None
-
-
-class ScheduleSpecSerializer(StrictSerializer):
-    """A schedule with one timetable: interval, crontab, clocked or solar. What the values may be, the service tells."""
-
-    name = serializers.CharField(help_text="Unique; the origin of its jobs.")
-    task = serializers.CharField(help_text="A registered task; see /api/v1/tasks/.")
-    args = JsonList(required=False)
-    kwargs = JsonObject(required=False)
-    queue = serializers.CharField(required=False, allow_null=True, help_text="The task's own queue if null.")
-    priority = serializers.IntegerField(required=False, allow_null=True, help_text="0 to 9; 9 is taken first.")
-    enabled = StrictBoolean(required=False)
-    one_off = StrictBoolean(required=False, help_text="Whether it runs a single time.")
-    start_time = serializers.DateTimeField(required=False, allow_null=True, help_text="Not before this time.")
-    expires = serializers.DateTimeField(required=False, allow_null=True, help_text="Not after this time.")
-    expire_seconds = serializers.IntegerField(required=False, allow_null=True, help_text="How long its jobs may wait.")
-    description = serializers.CharField(required=False, allow_blank=True)
-    interval = IntervalSerializer(required=False, allow_null=True)
-    crontab = CrontabSerializer(required=False, allow_null=True)
-    clocked = ClockedSerializer(required=False, allow_null=True)
-    solar = SolarSerializer(required=False, allow_null=True)
-
-
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
     """A token without its text, which is not kept."""
 
@@ -381,17 +310,3 @@ class TokenSpecSerializer(StrictSerializer):
     name = serializers.CharField(max_length=100, help_text="What it is for.")
     user = serializers.CharField(required=False, help_text="Your own if left out; another's for superusers alone.")
     expires_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Until it is revoked if null.")
-
-
-class RunSerializer(serializers.Serializer[datetime]):
-    """One run to come."""
-
-    run_at = serializers.SerializerMethodField(help_text="In the schedule's own time zone.")
-    in_seconds = serializers.SerializerMethodField()
-
-    @extend_schema_field(OpenApiTypes.DATETIME)
-    def get_run_at(self, run: datetime) -> str:
-        return run.isoformat()
-
-    def get_in_seconds(self, run: datetime) -> int:
-        return round((run - timezone.now()).total_seconds())

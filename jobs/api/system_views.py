@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from django_celery_beat.models import PeriodicTask
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
 from rest_framework import serializers as fields
@@ -12,14 +11,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from jobs.api import serializers
+from jobs.api import schedule_serializers, serializers
 from jobs.api.job_views import ENQUEUED, enqueued
-from jobs.api.pagination import ByName
+from jobs.api.pagination import ByName, LatestDueFirst
 from jobs.api.views import ApiView, whole_list
 from jobs.ledger.errors import JobRefused
-from jobs.models import Worker
+from jobs.models import ScheduleTick, Worker
 from jobs.operators import queues, schedule_edits, schedules
 from jobs.registry import ArgumentsDoNotFit, UnknownTask, registered_tasks
+from jobs.schedules.calls import ScheduleUnusable
 from jobs.schedules.next_runs import MAX_COUNT, next_runs
 
 _ID = OpenApiParameter("schedule_id", int, OpenApiParameter.PATH, description="The schedule's number.")
@@ -72,24 +72,24 @@ class WorkersView(ApiView):
 
 
 class SchedulesView(ApiView):
-    queryset = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
+    queryset = schedules.all_schedules()
     pagination_class = ByName
     required_permission = "django_celery_beat.view_periodictask"
     required_to_change = "django_celery_beat.add_periodictask"
-    serializer_class = serializers.ScheduleSpecSerializer
+    serializer_class = schedule_serializers.ScheduleSpecSerializer
 
-    @extend_schema(operation_id="schedules_list", responses=serializers.ScheduleSerializer(many=True))
+    @extend_schema(operation_id="schedules_list", responses=schedule_serializers.ScheduleSerializer(many=True))
     def get(self, request: Request) -> Response:
         """Schedules by name."""
         page = self.paginate_queryset(self.get_queryset())
-        return self.get_paginated_response(serializers.ScheduleSerializer(page, many=True).data)
+        return self.get_paginated_response(schedule_serializers.ScheduleSerializer(page, many=True).data)
 
-    @extend_schema(operation_id="schedules_create", responses={201: serializers.ScheduleSerializer})
+    @extend_schema(operation_id="schedules_create", responses={201: schedule_serializers.ScheduleSerializer})
     def post(self, request: Request) -> Response:
         """Make a schedule."""
         made = schedule_edits.create_schedule(self.actor, self.body(request))
         headers = {"Location": reverse("schedule", args=[made.pk], request=request)}
-        return Response(serializers.ScheduleSerializer(made).data, status=201, headers=headers)
+        return Response(schedule_serializers.ScheduleSerializer(made).data, status=201, headers=headers)
 
 
 class ScheduleView(ApiView):
@@ -97,19 +97,19 @@ class ScheduleView(ApiView):
     required_permission = "django_celery_beat.view_periodictask"
     required_to_change = "django_celery_beat.change_periodictask"
     required_by_method: ClassVar[dict[str, str]] = {"DELETE": "django_celery_beat.delete_periodictask"}
-    serializer_class = serializers.ScheduleSpecSerializer
+    serializer_class = schedule_serializers.ScheduleSpecSerializer
 
-    @extend_schema(operation_id="schedules_show", parameters=[_ID], responses=serializers.ScheduleSerializer)
+    @extend_schema(operation_id="schedules_show", parameters=[_ID], responses=schedule_serializers.ScheduleSerializer)
     def get(self, request: Request, schedule_id: int) -> Response:
         """One schedule."""
-        return Response(serializers.ScheduleSerializer(schedules.find_schedule(schedule_id)).data)
+        return Response(schedule_serializers.ScheduleSerializer(schedules.find_schedule(schedule_id)).data)
 
-    @extend_schema(operation_id="schedules_change", parameters=[_ID], responses=serializers.ScheduleSerializer)
+    @extend_schema(operation_id="schedules_change", parameters=[_ID], responses=schedule_serializers.ScheduleSerializer)
     def patch(self, request: Request, schedule_id: int) -> Response:
         """Change the fields that are named; a new timetable takes the place of the one before."""
         changes = self.body(request, partial=True)
         changed = schedule_edits.edit_schedule(self.actor, schedule_id, changes)
-        return Response(serializers.ScheduleSerializer(changed).data)
+        return Response(schedule_serializers.ScheduleSerializer(changed).data)
 
     @extend_schema(operation_id="schedules_delete", parameters=[_ID], responses={204: None})
     def delete(self, request: Request, schedule_id: int) -> Response:
@@ -138,19 +138,19 @@ class ScheduleRunView(ApiView):
             return enqueued(request, schedules.enqueue_run(self.actor, schedule_id))
         except (UnknownTask, ArgumentsDoNotFit, JobRefused) as exc:
             # Not this request is wrong but the schedule.
-            raise schedules.ScheduleUnusable(str(exc)) from None
+            raise ScheduleUnusable(str(exc)) from None
 
 
 class ScheduleUpcomingView(ApiView):
     pagination_class = None
     required_permission = "django_celery_beat.view_periodictask"
-    serializer_class = serializers.RunSerializer
+    serializer_class = schedule_serializers.RunSerializer
     parameters = frozenset({"count"})
 
     @extend_schema(
         operation_id="schedules_upcoming",
         parameters=[_ID, OpenApiParameter("count", OpenApiTypes.INT, description="From 1 to 100; 5 if left out.")],
-        responses=_page_of(serializers.RunSerializer, "RunPage"),
+        responses=_page_of(schedule_serializers.RunSerializer, "RunPage"),
     )
     def get(self, request: Request, schedule_id: int) -> Response:
         """When a schedule runs next."""
@@ -162,3 +162,18 @@ class ScheduleUpcomingView(ApiView):
         if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MAX_COUNT):
             raise ValidationError({"count": [f"{text[:40]!r} is not a whole number from 1 to {MAX_COUNT}"]})
         return int(text)
+
+
+class ScheduleTicksView(ApiView):
+    queryset = ScheduleTick.objects.none()
+    pagination_class = LatestDueFirst
+    required_permission = "django_celery_beat.view_periodictask"
+    serializer_class = schedule_serializers.TickSerializer
+
+    @extend_schema(
+        operation_id="schedules_ticks", parameters=[_ID], responses=schedule_serializers.TickSerializer(many=True)
+    )
+    def get(self, request: Request, schedule_id: int) -> Response:
+        """What became of a schedule's due times of the last 30 days, missed ones too; the latest first."""
+        page = self.paginate_queryset(schedules.ticks_of(schedules.find_schedule(schedule_id)))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)

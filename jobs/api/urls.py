@@ -19,6 +19,7 @@ urlpatterns = [
         system_views.ScheduleUpcomingView.as_view(),
         name="schedule-upcoming",
     ),
+    path("schedules/<int:schedule_id>/ticks/", system_views.ScheduleTicksView.as_view(), name="schedule-ticks"),
     path("schedules/<int:schedule_id>/", system_views.ScheduleView.as_view(), name="schedule"),
     path("effects/", effect_views.EffectsView.as_view(), name="effects"),
     path("effects/<int:effect_id>/decide/", effect_views.DecideView.as_view(), name="effect-decide"),

@@ -23,10 +23,11 @@ from jobs import strict_json
 from jobs.ledger.errors import JobRefused
 from jobs.models import ApiToken, Job
 from jobs.operators.jobs import JobNotChanged
-from jobs.operators.schedules import ScheduleNotFound, ScheduleUnusable
+from jobs.operators.schedules import ScheduleNotFound
 from jobs.operators.timetables import ScheduleRefused
 from jobs.operators.tokens import TokenRefused
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
+from jobs.schedules.calls import ScheduleUnusable
 
 WRONG_USE = (
     *(UnknownTask, ArgumentsDoNotFit, JobRefused, ScheduleNotFound, ScheduleRefused, TokenRefused),

@@ -11,9 +11,9 @@ from django.core import checks
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
-from django_celery_beat.models import PeriodicTask
 
 from jobs.operators.queues import queue_states, workers
+from jobs.operators.schedules import all_schedules
 from jobs.schedules.next_runs import next_runs
 
 OVERDUE_AFTER = timedelta(minutes=1)
@@ -93,14 +93,15 @@ def _beat() -> list[Finding]:
 def _schedules() -> list[Finding]:
     late = timezone.now() - OVERDUE_AFTER
     overdue, never = [], []
-    enabled = PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab", "solar", "clocked")
-    for task in enabled:
-        due = next_runs(task, 1, task.last_run_at or task.date_changed)
-        if due and due[0] < late:
-            overdue.append(f"{task.name} (due {due[0]:%Y-%m-%d %H:%M %Z})")
-        # Beat switches off what has had its single run.
-        elif not next_runs(task, 1) and not (task.one_off and task.total_run_count):
-            never.append(task.name)
+    enabled = all_schedules().filter(enabled=True).order_by("name")
+    for schedule in enabled.filter(policy__next_run_at__lt=late) | enabled.filter(policy__next_run_at=None):
+        policy = schedule.policy
+        # What no beat has looked at since it was edited is looked at here.
+        due = next(iter(next_runs(schedule, 1, policy.counted_from)), None) if policy.stale else policy.next_run_at
+        if due is None and not (schedule.one_off and schedule.total_run_count):
+            never.append(schedule.name)
+        elif due is not None and due < late:
+            overdue.append(f"{schedule.name} (due {due:%Y-%m-%d %H:%M %Z})")
     found = []
     if overdue:
         found.append(

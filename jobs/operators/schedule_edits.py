@@ -1,8 +1,8 @@
 """Making, changing and deleting schedules. The admin's form, the API and the commands all come here.
 
 A spec names a schedule's parts: name, task, args (list), kwargs (dict), queue, priority, enabled, one_off, start_time,
-expires, expire_seconds, description, and one timetable: interval, crontab, clocked or solar, as an object (see
-`jobs.operators.timetables.find_timetable`).
+expires, expire_seconds, description, what becomes of missed ticks (catch_up, catch_up_limit, grace_seconds), and one
+timetable: interval, crontab, clocked or solar, as an object (see `jobs.operators.timetables.find_timetable`).
 """
 
 import json
@@ -13,6 +13,8 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from jobs.lanes import QUEUES
+from jobs.models import CatchUp, SchedulePolicy
+from jobs.models.schedule import MAX_CATCH_UP
 from jobs.operators.actors import Actor
 from jobs.operators.schedules import find_schedule, require_enqueue, set_enabled
 from jobs.operators.search import is_storable
@@ -26,11 +28,13 @@ PLAIN = (
     *("name", "task", "queue", "priority", "start_time", "expires", "expire_seconds", "one_off", "enabled"),
     "description",
 )
-FIELDS = (*PLAIN, "args", "kwargs", *KINDS)
+#: Stored beside the schedule.
+POLICY = ("catch_up", "catch_up_limit", "grace_seconds")
+FIELDS = (*PLAIN, *POLICY, "args", "kwargs", *KINDS)
 #: The parts that say when it runs.
 WHEN = {*KINDS, "start_time", "expires", "one_off", "enabled"}
 #: The audited parts that only those may change who may enqueue.
-SENDS = {*KINDS, "start_time", "expires", "one_off", "task", "arguments"}
+SENDS = {*KINDS, *POLICY, "start_time", "expires", "one_off", "task", "arguments"}
 
 
 def create_schedule(actor: Actor, spec: dict[str, Any]) -> PeriodicTask:
@@ -80,6 +84,7 @@ def delete_schedule(actor: Actor, schedule_id: int | str) -> PeriodicTask:
 
 def apply_changes(schedule: PeriodicTask, changes: dict[str, Any]) -> None:
     """Set the changes on a schedule without storing it. Raises ScheduleRefused with all that is wrong."""
+    _load_policy(schedule)
     errors: dict[str, str] = {name: "unknown part" for name in changes if name not in FIELDS}
     new = {name: value for name, value in changes.items() if name in FIELDS}
     for step in (_take_plain, _take_timetable, _take_call, _take_span):
@@ -98,6 +103,7 @@ def apply_changes(schedule: PeriodicTask, changes: dict[str, Any]) -> None:
 
 def _store(actor: Actor, schedule: PeriodicTask, changes: dict[str, Any]) -> PeriodicTask:
     is_new = schedule.pk is None
+    _load_policy(schedule)
     before = {} if is_new else _snapshot(schedule)
     was_enabled = schedule.enabled
     arguments = (schedule.args, schedule.kwargs)
@@ -126,14 +132,22 @@ def _store(actor: Actor, schedule: PeriodicTask, changes: dict[str, Any]) -> Per
         raise ScheduleRefused({"name": "somebody else has just stored the same; try again"}) from None
     if schedule.last_run_at != last_run_at:  # the model's own save forgets it when the schedule is off
         PeriodicTask.objects.filter(pk=schedule.pk).update(last_run_at=last_run_at)
+    if set(POLICY) & set(changed):
+        SchedulePolicy.objects.filter(schedule=schedule).update(**{name: getattr(schedule, name) for name in POLICY})
     actor.record(f"schedule.{'create' if is_new else 'change'}", schedule.pk, name=schedule.name, changed=changed)
-    schedule.refresh_from_db()
-    return schedule
+    return find_schedule(schedule.pk)
+
+
+def _load_policy(schedule: PeriodicTask) -> None:
+    """Set the policy's parts on the schedule, to be checked and compared like its own."""
+    policy = (SchedulePolicy.objects.filter(schedule=schedule.pk).first() if schedule.pk else None) or SchedulePolicy()
+    for name in POLICY:
+        setattr(schedule, name, getattr(policy, name))
 
 
 def _take_plain(schedule: PeriodicTask, new: dict[str, Any]) -> None:
     errors: dict[str, str] = {}
-    for name in PLAIN:
+    for name in (*PLAIN, *POLICY):
         if name not in new and not (name == "name" and schedule.pk is None):
             continue
         value = new.get(name)
@@ -188,6 +202,21 @@ def _time(schedule: PeriodicTask, field: str, value: Any) -> Any:
     return value
 
 
+def _catch_up(schedule: PeriodicTask, field: str, value: Any) -> str:
+    if value not in CatchUp.values:
+        refuse(field, f"unknown way {value!r:.40}; choose from: {', '.join(CatchUp.values)}")
+    return str(value)
+
+
+def _required(check: Any) -> Any:
+    def checked(schedule: PeriodicTask, field: str, value: Any) -> Any:
+        if value is None:
+            refuse(field, "cannot be empty; leave it out to keep it")
+        return check(schedule, field, value)
+
+    return checked
+
+
 _CHECKS: dict[str, Any] = {
     "name": _name,
     "task": _text,
@@ -199,6 +228,9 @@ _CHECKS: dict[str, Any] = {
     "one_off": _flag,
     "enabled": _flag,
     "description": _text,
+    "catch_up": _catch_up,
+    "catch_up_limit": _required(_number(1, MAX_CATCH_UP, "the most missed ticks that are run")),
+    "grace_seconds": _number(1, MAX_EXPIRE_SECONDS, "a tick that is later is not run"),
 }
 
 
@@ -268,7 +300,7 @@ def _take_span(schedule: PeriodicTask, new: dict[str, Any]) -> None:
 
 def _snapshot(schedule: PeriodicTask) -> dict[str, Any]:
     """The audited parts as text, so that they fit JSON. Arguments are not copied."""
-    values = {name: getattr(schedule, name) for name in (*PLAIN, *KINDS)}
+    values = {name: getattr(schedule, name) for name in (*PLAIN, *POLICY, *KINDS)}
     return {
         name: value if value is None or isinstance(value, (bool, int, str)) else str(value)
         for name, value in values.items()

@@ -1,33 +1,33 @@
 """What an operator can do to schedules. The admin, the API and the commands all come here."""
 
-import json
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
-from jobs.lanes import QUEUES
 from jobs.ledger.door import sent_by
-from jobs.ledger.errors import JobRefused
-from jobs.models import Job
+from jobs.models import Job, ScheduleTick
 from jobs.operators.actors import Actor
 from jobs.operators.jobs import Enqueued
 from jobs.operators.timetables import check_runs
-from jobs.registry import ArgumentsDoNotFit, check_arguments, find_task
+from jobs.registry import ArgumentsDoNotFit, check_arguments
+from jobs.schedules.calls import ScheduleUnusable, call_of  # noqa: F401  (raised by enqueue_run)
 
 
 class ScheduleNotFound(LookupError):
     """No schedule has this id or name."""
 
 
-class ScheduleUnusable(ValueError):
-    """The schedule's arguments or headers cannot be read; the message says which."""
-
-
 class MayNotEnqueue(PermissionDenied):
     """A schedule sends jobs, so whoever says what it sends and when must be allowed to enqueue them."""
+
+
+def all_schedules() -> QuerySet[PeriodicTask]:
+    """Every schedule with all that is shown of it."""
+    return PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked", "policy", "code_default")
 
 
 def find_schedule(id_or_name: int | str) -> PeriodicTask:
@@ -36,7 +36,7 @@ def find_schedule(id_or_name: int | str) -> PeriodicTask:
     Raises ScheduleNotFound, naming what there is, also for a text that is the id of one schedule and the name of
     another.
     """
-    schedules = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked")
+    schedules = all_schedules()
     text = str(id_or_name)
     # More digits than a Postgres integer has would be an error there.
     is_id = text.isascii() and text.isdigit() and len(text) < 10
@@ -89,8 +89,12 @@ def set_enabled(actor: Actor, schedule_id: int | str, enabled: bool) -> Periodic
         if PeriodicTask.objects.filter(pk=found.pk, enabled=not enabled).update(**change):
             PeriodicTasks.update_changed()
             actor.record(f"schedule.{'enable' if enabled else 'disable'}", found.pk, name=found.name)
-    found.refresh_from_db()
-    return found
+    return find_schedule(found.pk)
+
+
+def ticks_of(schedule: PeriodicTask) -> QuerySet[ScheduleTick]:
+    """What became of its due times of the last 30 days, the latest first."""
+    return ScheduleTick.objects.filter(schedule=schedule.pk).order_by("-due_at")
 
 
 def run_now(actor: Actor, schedule_id: int | str) -> Job:
@@ -106,37 +110,18 @@ def enqueue_run(actor: Actor, schedule_id: int | str) -> Enqueued:
     """
     actor.require("jobs.enqueue_job")
     schedule = find_schedule(schedule_id)
-    task = find_task(schedule.task)
-    args = _read(schedule, "args", list)
-    kwargs = _read(schedule, "kwargs", dict)
-    headers = {**_read(schedule, "headers", dict), "periodic_task_name": schedule.name}
+    task, args, kwargs, options = call_of(schedule)
+    # Run by hand, also after the schedule's own end.
+    options.pop("expires", None)
+    if schedule.expire_seconds is not None:
+        options["expires"] = schedule.expire_seconds
     try:
         check_arguments(task, args, kwargs)
     except ArgumentsDoNotFit as exc:
         raise ArgumentsDoNotFit(f"schedule {schedule.name!r}: {exc}") from None
-    if schedule.queue and schedule.queue not in QUEUES:
-        raise JobRefused(
-            f"schedule {schedule.name!r}: unknown queue {schedule.queue!r}; choose from: {', '.join(QUEUES)}"
-        )
-    options = {name: getattr(schedule, name) for name in ("queue", "exchange", "routing_key", "priority")}
-    options["expires"] = schedule.expire_seconds
-    given = {name: value for name, value in options.items() if value is not None}
     with transaction.atomic(), sent_by("schedule", schedule.name):
-        sent = task.apply_async(args, kwargs, headers=headers, **given)
+        sent = task.apply_async(args, kwargs, **options)
         job = Job.objects.get(pk=sent.id)
         folded = bool(getattr(sent, "folded", False))
         actor.record("schedule.run", schedule.pk, name=schedule.name, job=job.pk, folded=folded)
     return Enqueued(job, folded)
-
-
-def _read(schedule: PeriodicTask, field: str, expected: type) -> Any:
-    """Decode one of the schedule's JSON texts; an empty one is an empty value."""
-    text = getattr(schedule, field) or json.dumps(expected())
-    try:
-        value = json.loads(text)
-    except ValueError as exc:
-        raise ScheduleUnusable(f"schedule {schedule.name!r}: its {field} are not JSON ({exc}); edit them") from None
-    if not isinstance(value, expected):
-        wanted = "list" if expected is list else "object"
-        raise ScheduleUnusable(f"schedule {schedule.name!r}: its {field} must be a JSON {wanted}; edit them")
-    return value

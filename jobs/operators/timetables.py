@@ -21,6 +21,7 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 
+from jobs.models import ScheduleTick
 from jobs.schedules.next_runs import next_runs
 
 KINDS = ("interval", "crontab", "clocked", "solar")
@@ -83,7 +84,11 @@ def check_year(name: str, value: datetime) -> None:
 
 def check_runs(schedule: PeriodicTask) -> None:
     """Refuse one that is enabled and has no next run. Raises ScheduleRefused."""
-    if not schedule.enabled or next_runs(schedule, 1):
+    if not schedule.enabled:
+        return
+    runs = next_runs(schedule, 1)
+    if runs:
+        _check_is_owed(schedule, runs[0])
         return
     expires, schedule.expires = schedule.expires, None
     first = next_runs(schedule, 1)
@@ -93,6 +98,20 @@ def check_runs(schedule: PeriodicTask) -> None:
         refuse("expires", f"it would never run: {when}; choose a later end, or switch it off")
     kind = next((name for name in KINDS if getattr(schedule, name) is not None), "")
     refuse(kind, "it would never run, for no day is like that; choose other times, or switch it off")
+
+
+def _check_is_owed(schedule: PeriodicTask, run: datetime) -> None:
+    """A single time that has had its tick has no other."""
+    if schedule.clocked and schedule.pk and ScheduleTick.objects.filter(schedule=schedule.pk, due_at=run).exists():
+        refuse("clocked", f"its one time, {run.isoformat()}, has been dealt with; choose a time to come, or run it now")
+
+
+def check_crontab(timetable: CrontabSchedule) -> CrontabSchedule:
+    """The crontab with Sundays written as Celery reads them. Raises ScheduleRefused, also for dates that never come."""
+    parts = {name: str(getattr(timetable, name)) for name in CRON_PARTS}
+    checked = find_timetable("crontab", {**parts, "timezone": timetable.timezone})
+    check_runs(PeriodicTask(enabled=True, crontab=checked))
+    return CrontabSchedule(**{name: getattr(checked, name) for name in (*CRON_PARTS, "timezone")})
 
 
 def _needed(kind: str, given: dict[str, Any], *names: str) -> list[Any]:

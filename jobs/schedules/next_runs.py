@@ -1,18 +1,9 @@
-"""When a schedule runs next, and what it says in words.
+"""When a schedule runs next, and what it says in words. The times are those that beat acts on."""
 
-The times are those that beat acts on, clock changes included: a daily 02:30 that the clock skips runs an hour later
-by the wall (03:30); a time that comes twice runs once, the first time; a crontab for every hour, or every few
-minutes, leaves out the whole repeated hour. An interval counts real time and knows no clock changes; so does a
-crontab in UTC.
-"""
-
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from celery.exceptions import ImproperlyConfigured
-from celery.schedules import BaseSchedule
 from cron_descriptor import (
     ExpressionDescriptor,
     FormatException,
@@ -21,11 +12,11 @@ from cron_descriptor import (
     WrongArgumentException,
 )
 from django.utils import timezone
-from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
+from django_celery_beat.models import CrontabSchedule, PeriodicTask
+
+from jobs.schedules.due_times import NEVER, due_times
 
 MAX_COUNT = 100
-#: What celery.schedules raises for a time that no calendar has, such as 30 February.
-NEVER = (ValueError, RuntimeError, OverflowError, ImproperlyConfigured)
 
 
 def next_runs(task: PeriodicTask, count: int = 5, after: datetime | None = None) -> list[datetime]:
@@ -41,7 +32,7 @@ def next_runs(task: PeriodicTask, count: int = 5, after: datetime | None = None)
         count = min(count, 1)
     runs = []
     try:
-        for run in islice(_runs(task, after), max(0, min(count, MAX_COUNT))):
+        for run in islice(due_times(task, after), max(0, min(count, MAX_COUNT))):
             if task.expires is not None and run >= task.expires:
                 break
             runs.append(run)
@@ -53,43 +44,6 @@ def next_runs(task: PeriodicTask, count: int = 5, after: datetime | None = None)
 def time_zone_of(task: PeriodicTask) -> Any:
     """A crontab's own time zone; TIME_ZONE for the others."""
     return task.crontab.timezone if task.crontab else timezone.get_default_timezone()
-
-
-def _runs(task: PeriodicTask, after: datetime) -> Iterator[datetime]:
-    """Times in UTC, without end, later than `after` and not before the schedule's start."""
-    if task.clocked:
-        yield max(task.clocked.clocked_time, task.start_time or task.clocked.clocked_time).astimezone(UTC)
-    elif task.interval:
-        yield from _interval_runs(task, task.interval, after)
-    elif task.crontab or task.solar:
-        if task.start_time and task.start_time > after:
-            # So that a start at a due time is itself a run.
-            after = task.start_time.astimezone(UTC) - timedelta(microseconds=1)
-        schedule = task.schedule
-        while True:
-            after = _next(schedule, after)
-            yield after
-
-
-def _next(schedule: BaseSchedule, after: datetime) -> datetime:
-    """Ask Celery's own schedule, as if it had last run at `after`."""
-    schedule.nowfun = lambda: after
-    return after + schedule.remaining_estimate(after)
-
-
-def _interval_runs(task: PeriodicTask, interval: IntervalSchedule, after: datetime) -> Iterator[datetime]:
-    every = timedelta(**{interval.period: interval.every})
-    if every <= timedelta():
-        return
-    last = task.last_run_at or task.date_changed or after
-    run = (last + every).astimezone(UTC)
-    if task.start_time and (task.last_run_at is None or run < task.start_time):
-        run = task.start_time.astimezone(UTC)
-    if run <= after:
-        run += every * ((after - run) // every + 1)
-    while True:
-        yield run
-        run += every
 
 
 def describe_schedule(task: PeriodicTask) -> str:

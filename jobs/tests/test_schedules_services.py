@@ -20,7 +20,7 @@ from django_celery_beat.models import (
 )
 
 from jobs.ledger.errors import JobRefused
-from jobs.models import ApiToken, AuditEntry
+from jobs.models import ApiToken, AuditEntry, SchedulePolicy
 from jobs.operators import schedules, tokens
 from jobs.operators.actors import Actor, command_actor
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
@@ -72,41 +72,23 @@ def test_a_daily_time_that_comes_twice_runs_once() -> None:
     ]
 
 
-def test_an_hourly_crontab_leaves_out_the_repeated_hour_as_beat_does() -> None:
+def test_an_hourly_crontab_runs_hourly_through_both_clock_changes() -> None:
     hourly = crontab("0 * * * *", "America/New_York")
 
-    assert in_utc(hourly, "2026-11-01T04:30Z", 3) == ["11-01 05:00", "11-01 07:00", "11-01 08:00"]
+    assert in_utc(hourly, "2026-11-01T04:30Z", 3) == ["11-01 05:00", "11-01 06:00", "11-01 07:00"]
     assert in_utc(hourly, "2026-03-08T05:30Z", 3) == ["03-08 06:00", "03-08 07:00", "03-08 08:00"]
 
 
-def test_what_is_told_is_when_beat_finds_it_due() -> None:
-    """Beat's own question, asked every minute over both clock changes, with the last run that it would have."""
-    for text in ("30 2 * * *", "30 1 * * *", "0 * * * *", "*/20 * * * *", "15 1-3 * * 0"):
-        task = crontab(text, "America/New_York", name=f"ny {text}")
-        for start in (datetime(2026, 3, 8, 4, tzinfo=UTC), datetime(2026, 11, 1, 3, tzinfo=UTC)):
-            last, fired = start, []
-            for minute in range(1, 8 * 60):
-                now = start + timedelta(minutes=minute)
-                schedule = task.schedule
-                schedule.nowfun = lambda now=now: now
-                if schedule.is_due(last).is_due:
-                    fired.append(now)
-                    last = now
-            told = [run.astimezone(UTC) for run in next_runs(task, 100, start)]
-            assert [run for run in told if run <= start + timedelta(minutes=8 * 60 - 1)] == fired, text
-
-
-def test_an_interval_counts_from_its_last_run_and_knows_no_clock_changes() -> None:
-    last = datetime(2026, 11, 1, 5, 10, tzinfo=UTC)
+def test_an_interval_counts_from_its_start_or_1970_and_knows_no_clock_changes() -> None:
     task = interval(30, "minutes")
-    PeriodicTask.objects.filter(pk=task.pk).update(last_run_at=last)
-    task.refresh_from_db()
+    runs = next_runs(task, 6, datetime(2026, 11, 1, 5, 10, tzinfo=UTC))
 
-    runs = next_runs(task, 6, last)
-
-    assert runs[0] == last + timedelta(minutes=30)
+    assert runs[0] == datetime(2026, 11, 1, 5, 30, tzinfo=UTC)
     assert {later - earlier for earlier, later in pairwise(runs)} == {timedelta(minutes=30)}
-    assert next_runs(task, 1, last + timedelta(days=400, minutes=1))[0] == last + timedelta(days=400, minutes=30)
+    start = datetime(2026, 1, 1, 0, 0, 7, tzinfo=UTC)
+    late = next_runs(interval(7, "minutes", start_time=start), 1, start + timedelta(days=400))[0]
+    assert (late - start) % timedelta(minutes=7) == timedelta()
+    assert late - start - timedelta(days=400) <= timedelta(minutes=7)
 
 
 def test_nothing_runs_when_disabled_expired_or_done() -> None:
@@ -194,7 +176,9 @@ def test_disabling_keeps_the_last_run_and_enabling_counts_from_now() -> None:
     on = schedules.set_enabled(command_actor(), task.name, True)
     assert on.enabled
     assert on.last_run_at is None
-    assert next_runs(on, 1)[0] > timezone.now() + timedelta(minutes=59)
+    policy = SchedulePolicy.objects.get(schedule=task)
+    assert timedelta() <= timezone.now() - policy.counted_from < timedelta(minutes=1)
+    assert next_runs(on, 1, policy.counted_from)[0] > policy.counted_from
 
 
 def test_switching_is_audited_once_and_needs_its_permission() -> None:

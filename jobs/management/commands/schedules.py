@@ -6,14 +6,17 @@ from typing import Any
 from django.core.management.base import CommandError
 from django_celery_beat.models import PeriodicTask
 
-from jobs.api.serializers import EnqueuedSerializer, RunSerializer, ScheduleSerializer
+from jobs.api.schedule_serializers import RunSerializer, ScheduleSerializer, TickSerializer
+from jobs.api.serializers import EnqueuedSerializer
 from jobs.management.output import OperatorCommand, add_verbs, json_option, time_option
+from jobs.models import CatchUp
 from jobs.operators import schedule_edits, schedules
 from jobs.operators.actors import command_actor
 from jobs.operators.timetables import parse_cron, parse_every
 from jobs.schedules.next_runs import MAX_COUNT, next_runs
 
-CLEARABLE = ("queue", "priority", "start_time", "expires", "expire_seconds")
+CLEARABLE = ("queue", "priority", "start_time", "expires", "expire_seconds", "grace_seconds")
+MAX_TICKS = 1000
 COLUMNS = {
     "id": "ID",
     "name": "NAME",
@@ -22,7 +25,9 @@ COLUMNS = {
     "next_run_at": "NEXT",
     "last_run_at": "LAST",
     "task": "TASK",
+    "differs": "DIFFERS FROM CODE",
 }
+TICKS = {"due_at": "DUE", "outcome": "OUTCOME", "at": "DEALT WITH", "job": "JOB", "ticks": "TICKS", "detail": "DETAIL"}
 
 
 class Command(OperatorCommand):
@@ -33,6 +38,7 @@ class Command(OperatorCommand):
             parser,
             [
                 ("list", "list the schedules by name", None),
+                ("show", "show a schedule, what differs from the code's default, and its latest ticks", _add_show),
                 ("add", "make a schedule", _add_spec),
                 ("edit", "change what is named of a schedule", _add_edit),
                 ("delete", "delete a schedule; its jobs stay", _add_schedule),
@@ -45,12 +51,13 @@ class Command(OperatorCommand):
 
     def handle(self, *, verb: str, as_json: bool, **options: Any) -> None:
         if verb == "list":
-            found = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").order_by("name")
-            rows = ScheduleSerializer(found, many=True).data
+            rows = ScheduleSerializer(schedules.all_schedules().order_by("name"), many=True).data
             if as_json:
                 self.print_json(rows)
             else:
-                self.print_table(COLUMNS, rows)
+                self.print_table(COLUMNS, [{**row, "differs": ", ".join(row["differs_from_default"])} for row in rows])
+        elif verb == "show":
+            self._show(options["schedule"], options["count"], as_json)
         elif verb == "add":
             self._tell("added", schedule_edits.create_schedule(command_actor(), _spec(options)), as_json)
         elif verb == "edit":
@@ -77,6 +84,26 @@ class Command(OperatorCommand):
             self.print_json(ScheduleSerializer(changed).data)
         self.say(f"{changed.name} is {'enabled' if enabled else 'disabled'}")
 
+    def _show(self, schedule: str, count: int, as_json: bool) -> None:
+        if not 1 <= count <= MAX_TICKS:
+            raise CommandError(f"--count is {count}; it takes 1 to {MAX_TICKS}", returncode=2)
+        found = schedules.find_schedule(schedule)
+        shown = ScheduleSerializer(found).data
+        ticks = TickSerializer(schedules.ticks_of(found)[:count], many=True).data
+        if as_json:
+            self.print_json({**shown, "ticks": ticks})
+            return
+        differs = shown.pop("differs_from_default")
+        self.print_table(
+            {"part": "PART", "value": "VALUE", "default": "DIFFERS FROM CODE'S"},
+            [
+                {"part": part, "value": value, "default": differs[part]["default"] if part in differs else None}
+                for part, value in shown.items()
+            ],
+        )
+        self.stdout.write("")
+        self.print_table(TICKS, ticks)
+
     def _upcoming(self, schedule: str, count: int, as_json: bool) -> None:
         if not 1 <= count <= MAX_COUNT:
             raise CommandError(f"--count is {count}; it takes 1 to {MAX_COUNT}", returncode=2)
@@ -101,6 +128,11 @@ class Command(OperatorCommand):
 
 def _add_schedule(parser: ArgumentParser) -> None:
     parser.add_argument("schedule", metavar="NAME-OR-ID")
+
+
+def _add_show(parser: ArgumentParser) -> None:
+    _add_schedule(parser)
+    parser.add_argument("--count", type=int, default=10, help=f"how many ticks, up to {MAX_TICKS} (default 10)")
 
 
 def _add_upcoming(parser: ArgumentParser) -> None:
@@ -132,6 +164,9 @@ def _add_spec(parser: ArgumentParser) -> None:
     parser.add_argument("--one-off", action=BooleanOptionalAction, default=None, help="run a single time")
     parser.add_argument("--enabled", action=BooleanOptionalAction, default=None, help="switched on")
     parser.add_argument("--description")
+    parser.add_argument("--catch-up", choices=CatchUp.values, help="what becomes of missed ticks (default run_once)")
+    parser.add_argument("--catch-up-limit", type=int, help="the most missed ticks that run_all runs (default 100)")
+    parser.add_argument("--grace-seconds", type=int, help="a tick that is later than this is not run")
 
 
 def _spec(options: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +174,7 @@ def _spec(options: dict[str, Any]) -> dict[str, Any]:
     if options["timezone"] is not None and options["cron"] is None:
         raise CommandError("--timezone goes with --cron; give both", returncode=2)
     plain = ("name", "task", "queue", "priority", "expire_seconds", "one_off", "enabled", "description")
+    plain += schedule_edits.POLICY
     spec = {name: options[name] for name in plain}
     spec["args"] = json_option("--args", options["job_args"], list)
     spec["kwargs"] = json_option("--kwargs", options["kwargs"], dict)
