@@ -112,7 +112,7 @@ def _end(run: LostRun) -> None:
         pid=run.pid or 0,
     )
     if run.is_cancel_requested:
-        backend.end_cancelled(ended, run.cancel_reason or "cancelled", request)
+        backend.end_cancelled(ended, run.cancel_reason or "cancelled", request, f"it was lost: {run.why}")
     else:
         backend.end_crashed(ended, WorkerLostError(f"{run.why}; crash {run.crashes + 1} of this job"), request)
 

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import psycopg
+from billiard import pool as billiard_pool
 from celery import bootsteps, signals
 from celery.worker import state as worker_state
 
@@ -63,6 +64,13 @@ class RecyclingStep(bootsteps.StartStopStep):
     """
 
     requires = {"celery.worker.components:Pool", "celery.worker.components:Hub"}
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        # An ending child waits for the main process to read its last results, in steps of a second and for up to
+        # thirty, which a main process that is stopping itself may never do. Ours are in Postgres already.
+        billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL = 0.05
+        billiard_pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 40
 
     def register_with_event_loop(self, parent: Any, hub: Any) -> None:
         maintain = getattr(getattr(parent.pool, "_pool", None), "maintain_pool", None)

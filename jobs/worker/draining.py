@@ -1,7 +1,9 @@
 """The end of a worker: running jobs get a set time, then they are handed back without using up an attempt."""
 
+import contextlib
 import logging
 import os
+import signal
 import threading
 from typing import Any
 
@@ -39,12 +41,14 @@ class Drain:
         """
         name = str(self.worker.hostname)
         text = f"its worker {name} was stopped, and it did not end within {seconds:g} s"
+        # Stopped, no child can do anything between the handing back and its end.
+        signal_family(signal.SIGSTOP)
         try:
             handed = LedgerConnection(durable=True).use(lambda connection: _give_back(connection, name, text))
             logger.warning("%d jobs did not end within %g s and are handed back", handed, seconds)
         except psycopg.Error as exc:
             logger.warning("Running jobs could not be handed back: %s", str(exc).strip()[:200])
-        end_family()
+        signal_family(signal.SIGKILL)
         os._exit(0)
 
 
@@ -69,10 +73,8 @@ def _give_back(connection: psycopg.Connection[tuple[Any, ...]], name: str, text:
     return len(handed)
 
 
-def end_family() -> None:
-    """Kill this worker's children and whatever these have started."""
-    for process in reversed(psutil.Process().children(recursive=True)):
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+def signal_family(number: signal.Signals) -> None:
+    """Send a signal to this worker's children and to whatever these have started."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
