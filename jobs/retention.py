@@ -28,6 +28,7 @@ def clean_up() -> dict[str, int]:
     counts["idempotency_keys"] = _in_batches("idempotency keys", _KEYS, [])
     counts["schedule_ticks"] = _in_batches("schedule ticks", _TICKS, [])
     counts["workers"] = _in_batches("workers", _WORKERS, [])
+    counts["effects"] = _in_batches("effects", _EFFECTS, [settings.JOBS["KEEP_FAILED_DAYS"]])
     return counts
 
 
@@ -72,6 +73,15 @@ _WORKERS = f"""
 _TICKS = f"""
     DELETE FROM jobs_scheduletick WHERE at < now() - interval '30 days' AND id IN (
         SELECT id FROM jobs_scheduletick ORDER BY id LIMIT {BATCH})
+"""  # noqa: S608
+
+# As long as its job could be retried, what it did must be known; what is uncertain waits for a person.
+_EFFECTS = f"""
+    DELETE FROM jobs_effect WHERE id IN (
+        SELECT e.id FROM jobs_effect AS e
+        WHERE e.created_at < now() - make_interval(days => %s) AND e.state NOT IN ('uncertain', 'tried')
+          AND NOT EXISTS (SELECT 1 FROM jobs_job AS j WHERE j.id = e.job_id)
+        ORDER BY e.created_at LIMIT {BATCH})
 """  # noqa: S608
 
 
