@@ -209,9 +209,9 @@ def test_what_is_done_is_not_called_again(far_side: FarSide) -> None:
 
 
 def test_the_intent_survives_the_tasks_rollback(far_side: FarSide) -> None:
-    with pytest.raises(ValueError, match="boom"), transaction.atomic():
+    with transaction.atomic():
         effects.once("k", poster(far_side, "k"), kind="test")
-        raise ValueError("boom")
+        transaction.set_rollback(True)
 
     assert state_of("k").state == EffectState.DONE
 
@@ -403,5 +403,5 @@ def test_the_self_test_posts_once_for_a_key(far_side: FarSide) -> None:
 
 @pytest.mark.parametrize("url", ["http://192.0.2.1/", "ftp://127.0.0.1/", "http:///", "http://169.254.169.254/"])
 def test_the_self_test_posts_nowhere_else(url: str) -> None:
-    with pytest.raises(ValueError, match="URL|loopback"):
+    with pytest.raises(ValueError, match=r"URL|loopback"):
         post_once(url, "k", None)
