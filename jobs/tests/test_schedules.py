@@ -6,14 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from django.apps import apps
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 
-from jobs.models import Job, Worker
+from jobs.models import CatchUp, Job, SchedulePolicy, ScheduleTick, Worker
+from jobs.operators import schedule_edits
+from jobs.operators.actors import command_actor
+from jobs.operators.schedules import find_schedule
+from jobs.schedules import defaults
+from jobs.schedules.defaults import differences
 from jobs.stack.parent import before_exec
 from jobs.tests.live import database_url
 
@@ -45,26 +52,73 @@ def beats(transactional_db: None, tmp_path: Path) -> Iterator[list[subprocess.Po
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_beats_send_every_tick_once_and_follow_an_edit(beats, until):
+def test_beats_send_every_tick_once_through_a_kill_an_edit_and_a_downtime(beats, until):
     every_second = IntervalSchedule.objects.create(every=1, period="seconds")
+    hourly = IntervalSchedule.objects.create(every=1, period="hours")
     schedule = PeriodicTask.objects.create(name="tick", task="selftest.echo", interval=every_second, args='["old"]')
-    ticks = Job.objects.filter(origin="schedule", origin_detail="tick")
-    until(lambda: Worker.objects.filter(name__startswith="beat-").count() == 2, 40)
-    until(lambda: ticks.count() >= 5, 40)
+    now = datetime.now(UTC)
+    half_past = now - timedelta(days=10, minutes=30)
+    for hours, catch_up in itertools.product((1, 5), CatchUp.values):
+        missed = PeriodicTask.objects.create(
+            name=f"{catch_up} {hours}",
+            task="selftest.echo",
+            args="[1]",
+            interval=hourly,
+            start_time=half_past,
+            last_run_at=now - timedelta(hours=hours),
+        )
+        SchedulePolicy.objects.filter(schedule=missed).update(catch_up=catch_up)
+    jobs = Job.objects.filter(origin="schedule", origin_detail="tick")
+    until(lambda: Worker.objects.filter(name__startswith="beat-").count() == 2, 60)
+    until(lambda: jobs.count() >= 3, 40)
 
+    beats[0].kill()
+    beats[0].wait(20)
     schedule.refresh_from_db()
     schedule.args = '["new"]'
     schedule.save()
-    until(ticks.filter(args=["new"]).exists, 20)
+    until(lambda: jobs.filter(args=["new"]).count() >= 3, 40)
 
-    for beat in beats:
-        beat.terminate()
-        beat.wait(20)
-    times = list(ticks.order_by("created_at").values_list("created_at", flat=True))
-    gaps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(times)]
-    assert min(gaps) > 0.5, f"a tick was sent twice: {gaps}"
+    beats[1].terminate()
+    beats[1].wait(20)
+    ticks = list(ScheduleTick.objects.filter(schedule=schedule).order_by("due_at"))
+    gaps = {later.due_at - earlier.due_at for earlier, later in itertools.pairwise(ticks)}
+    assert gaps == {timedelta(seconds=1)}
+    sent = [tick.job_id for tick in ticks if tick.outcome in ("sent", "caught_up")]
+    assert sorted(sent) == sorted(jobs.values_list("id", flat=True))
     schedule.refresh_from_db()
-    assert schedule.total_run_count == len(times)
+    assert schedule.total_run_count == len(sent)
+    assert list(jobs.order_by("created_at").values_list("args", flat=True)) == sorted(
+        jobs.values_list("args", flat=True), reverse=True
+    )
+    counts = Counter(Job.objects.exclude(origin_detail="tick").values_list("origin_detail", flat=True))
+    assert counts == {"run_once 1": 1, "run_once 5": 1, "run_all 1": 1, "run_all 5": 5}
+    assert ScheduleTick.objects.filter(schedule__name="skip 5", outcome="skipped").count() == 5
+
+
+def test_the_code_makes_a_schedule_once_follows_it_and_leaves_what_people_edit(db):
+    declared = {name: spec for name, spec in defaults._declared.items() if name in {"a", "b", "c"}}
+    assert not declared
+    try:
+        for name in ("a", "b", "c"):
+            defaults.default_schedule(name, task="selftest.echo", args=[1], interval={"every": 1, "period": "hours"})
+        defaults.store()
+        schedule_edits.edit_schedule(command_actor(), "b", {"priority": 7})
+        schedule_edits.delete_schedule(command_actor(), "c")
+        for name in ("a", "b", "c"):
+            defaults.default_schedule(name, task="selftest.echo", args=[2], crontab={"minute": "5", "timezone": "UTC"})
+        defaults.store()
+        defaults.store()
+    finally:
+        for name in ("a", "b", "c"):
+            defaults._declared.pop(name, None)
+
+    a, b = find_schedule("a"), find_schedule("b")
+    assert (a.args, a.interval, a.crontab.minute, differences(a)) == ("[2]", None, "5", {})
+    assert (b.args, b.crontab, b.priority) == ("[1]", None, 7)
+    assert set(differences(b)) == {"args", "priority", "interval", "crontab"}
+    assert differences(b)["priority"] == {"now": 7, "default": None}
+    assert not PeriodicTask.objects.filter(name="c").exists()
 
 
 @pytest.mark.django_db
