@@ -36,8 +36,11 @@ class Process:
         """Its process id while it runs."""
         return self.popen.pid if self.popen is not None and self.popen.poll() is None else None
 
-    def start(self, *, talk: bool = False) -> None:
-        """Start it, from the main thread, on whose life its own hangs. talk: with pipes to its input and output."""
+    def start(self, *, talk: bool = False, once: bool = False) -> None:
+        """Start it, from the main thread, on whose life its own hangs.
+
+        talk: with pipes to its input and output. once: it is not started again when it ends.
+        """
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
                 self.command,
@@ -49,7 +52,7 @@ class Process:
                 start_new_session=True,
                 preexec_fn=before_exec(signal.SIGKILL),
             )
-        self.wanted = True
+        self.wanted = not once
         self.starts += 1
 
     def keep(self) -> None:

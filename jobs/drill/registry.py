@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 from django.utils.module_loading import import_string
 
 from jobs.drill.system import System
@@ -44,12 +45,27 @@ class Scene:
         if not condition:
             self.broken.append(sentence)
 
-    def note_hit(self, where: str, *parameters: Any) -> None:
+    def rows(self, query: str, *parameters: Any, patience_seconds: float = 0.0) -> list[tuple[Any, ...]]:
+        """Ask the ledger. While Postgres is away, as other faults may have it, wait; then there are no rows."""
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            try:
+                with self.system.connect() as connection:
+                    return connection.execute(query, parameters).fetchall()
+            except psycopg.OperationalError:
+                if time.monotonic() >= deadline:
+                    return []
+                time.sleep(0.1)
+
+    def note_hit(self, where: str, *parameters: Any, patience_seconds: float = 10.0) -> None:
         """Remember the jobs that the fault has just hit, by a condition on the table of jobs."""
         self.hit_at = self.hit_at or time.time()
-        with self.system.connect() as connection:
-            rows = connection.execute(f"SELECT id FROM jobs_job WHERE {where}", parameters).fetchall()  # noqa: S608
-        self.hit += [row[0] for row in rows]
+        found = self.rows(
+            f"SELECT id FROM jobs_job WHERE {where}",  # noqa: S608
+            *parameters,
+            patience_seconds=patience_seconds,
+        )
+        self.hit += [row[0] for row in found]
 
 
 Inject = Callable[[Scene], None]

@@ -138,7 +138,15 @@ class Drill:
             reports.append(report)
         total = FaultReport(MIXED, self.seed, verdict.judge(facts))
         measure(total, [scene for _, scene in scenes], facts)
-        total.figures = {}
+        # While faults overlap, what one of them costs cannot be told from the others.
+        last = max((scene for _, scene in scenes), key=lambda scene: scene.ended_at, default=None)
+        settled = max((row.finished_at or 0.0 for row in facts.rows.values()), default=0.0)
+        for report in (*reports, total):
+            report.recovered_s = round(max(0.0, settled - last.ended_at), 2) if last else None
+        slowest = sorted(facts.rows.values(), key=lambda row: row.created_at - (row.finished_at or time.time()))[:5]
+        total.figures = {
+            "slowest": [f"{(row.finished_at or 0) - row.created_at:.1f} s: {row.id} {row.note}" for row in slowest]
+        }
         total.broken += wave.broken
         total.send_s = [entry.took for entry in facts.sent if entry.state == "committed"]
         self._tell(total)
@@ -157,8 +165,7 @@ class Drill:
         for i, kind in enumerate(kinds):
             sender = self.system.sender(f"{self.waves}-{i}", **share, **{"as": kind})
             self.system.processes[sender.name] = sender
-            sender.start()
-            sender.wanted = False  # one that ended has sent its share
+            sender.start(once=True)
             wave.senders.append(sender)
         return wave
 
@@ -269,7 +276,8 @@ class Injection(threading.Thread):
             self.fault.inject(self.scene)
         except Exception as exc:
             where = traceback.extract_tb(exc.__traceback__)[-1]
-            self.scene.broken.append(f"{type(exc).__name__}: {exc} ({where.name}, line {where.lineno})")
+            said = str(exc).strip().splitlines()[:1]
+            self.scene.broken.append(f"{type(exc).__name__}: {said} ({where.name}, line {where.lineno})")
         finally:
             self.scene.ended_at = time.time()
 

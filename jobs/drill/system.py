@@ -258,22 +258,28 @@ class System:
         }
         return self._python(f"sender-{number}", "-m", "jobs.drill.load", json.dumps(options))
 
-    def inside(self, verb: str, **parameters: Any) -> Any:
-        """Do something with the settings of this system; see jobs.drill.inside."""
-        process = self._python(
-            f"inside-{verb}-{uuid.uuid4().hex[:8]}", "-m", "jobs.drill.inside", verb, json.dumps(parameters)
-        )
+    def inside(self, verb: str, *, patience_seconds: float = 30.0, **parameters: Any) -> Any:
+        """Do something with the settings of this system; see jobs.drill.inside. Again, if Postgres was away."""
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            code, output, said = self._run_inside(verb, json.dumps(parameters))
+            if code == 0:
+                return json.loads(output)
+            if time.monotonic() > deadline or "OperationalError" not in said:
+                raise DrillError(f"{verb} failed inside the drill's system: {said.strip().splitlines()[-1]}")
+            time.sleep(0.5)
+
+    def _run_inside(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, output, and the end of what it said."""
+        process = self._python(f"inside-{arguments[0]}-{uuid.uuid4().hex[:8]}", "-m", "jobs.drill.inside", *arguments)
         self.processes[process.name] = process
-        self.ask(lambda: process.start(talk=True))
-        process.wanted = False
-        assert process.popen is not None
         try:
+            self.ask(lambda: process.start(talk=True, once=True))
+            assert process.popen is not None
             output, _ = process.popen.communicate(timeout=START_SECONDS)
+            return process.popen.returncode, output.decode(), process.read_log()
         finally:
             self.ask(lambda: self.processes.pop(process.name).end())
-        if process.popen.returncode != 0:
-            raise DrillError(f"{verb} failed inside the drill's system:\n{process.read_log()}")
-        return json.loads(output)
 
     @property
     def workers(self) -> list[Process]:

@@ -123,8 +123,7 @@ def lost_commit(scene: Scene) -> None:
         f"{scene.tag}-commit", rate=10, seed=scene.seed, count=30, kinds={"effect": 1, "echo": 1}, **{"as": "python"}
     )
     sender.environment = {**sender.environment, "DATABASE_URL": system.proxied_database}
-    system.ask(sender.start)
-    sender.wanted = False
+    system.ask(lambda: sender.start(once=True))
     system.processes[sender.name] = sender
     time.sleep(3)
     for _ in range(4):

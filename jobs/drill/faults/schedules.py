@@ -5,6 +5,10 @@ import signal
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
 
 from jobs.drill.registry import Scene, fault
 from jobs.drill.system import wait_for
@@ -33,18 +37,17 @@ def beat_dead(scene: Scene) -> None:
     for beat in system.beats:
         system.ask(beat.start)
     time.sleep(8)
-    with system.connect() as connection:
-        for name, expected in owed.items():
-            found = connection.execute(
-                "SELECT count(DISTINCT job_id) FILTER (WHERE outcome IN ('sent', 'caught_up')), sum(ticks) "
-                "FROM jobs_scheduletick WHERE schedule_id = %s",
-                [expected["schedule"]],
-            ).fetchone()
-            sent, ticks = found or (0, 0)
-            scene.expect(
-                sent == expected["jobs"] and (ticks or 0) == expected["missed"],
-                f"{name}: {sent} jobs for {ticks} missed ticks instead of {expected['jobs']} for {expected['missed']}",
-            )
+    for name, expected in owed.items():
+        sent, ticks = scene.rows(
+            "SELECT count(DISTINCT job_id) FILTER (WHERE outcome IN ('sent', 'caught_up')), COALESCE(sum(ticks), 0) "
+            "FROM jobs_scheduletick WHERE schedule_id = %s",
+            expected["schedule"],
+            patience_seconds=10,
+        )[0]
+        scene.expect(
+            sent == expected["jobs"] and ticks == expected["missed"],
+            f"{name}: {sent} jobs for {ticks} missed ticks instead of {expected['jobs']} for {expected['missed']}",
+        )
 
 
 @fault("clock-change", "The clocks change, forward and back, in three time zones.", row=24)
@@ -60,7 +63,7 @@ def clock_change(scene: Scene) -> None:
             after = datetime.fromisoformat(day).replace(tzinfo=UTC) - timedelta(days=2)
             for hour, minute in (("1", "30"), ("2", "0"), ("2", "30"), ("3", "0")):
                 runs = _due_times(zone, minute, hour, after, 4)
-                local = {run.astimezone(_zone(zone)).date() for run in runs}
+                local = {run.astimezone(ZoneInfo(zone)).date() for run in runs}
                 scene.expect(len(local) == 4, f"daily at {hour}:{minute} in {zone} around {day}: {runs}")
             hourly = _due_times(zone, "0", "*", after, 96)
             gaps = {later - earlier for earlier, later in pairwise(hourly)}
@@ -71,18 +74,12 @@ def clock_change(scene: Scene) -> None:
             scene.expect(gaps <= allowed, f"hourly in {zone} around {day}: gaps {sorted(map(str, gaps))}")
 
 
-def _zone(name: str) -> "object":
-    from zoneinfo import ZoneInfo
-
-    return ZoneInfo(name)
-
-
 def _due_times(zone: str, minute: str, hour: str, after: datetime, count: int) -> list[datetime]:
     from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
     from jobs.schedules.due_times import due_times
 
-    crontab = CrontabSchedule(minute=minute, hour=hour, timezone=_zone(zone))
+    crontab = CrontabSchedule(minute=minute, hour=hour, timezone=ZoneInfo(zone))
     return list(islice(due_times(PeriodicTask(name="drill", task="drill.tick", crontab=crontab), after), count))
 
 
@@ -91,11 +88,8 @@ def edit(scene: Scene) -> None:
     scene.figures["edits"] = scene.system.inside("edit", seconds=5.0)
 
 
-def check_ticks(connection: "object", since: float) -> list[str]:
+def check_ticks(connection: psycopg.Connection[tuple[Any, ...]], since: float) -> list[str]:
     """What is wrong with the ticks of the drill's schedules since a time: each due time is one tick with one job."""
-    import psycopg
-
-    assert isinstance(connection, psycopg.Connection)
     wrong = []
     for sentence, query in _CHECKS.items():
         rows = connection.execute(query, {"since": since}).fetchall()

@@ -1,5 +1,6 @@
 """Faults of those who send."""
 
+import functools
 import time
 
 from jobs.drill.registry import Scene, fault
@@ -12,8 +13,7 @@ def sender_dies(scene: Scene) -> None:
     for i in range(2):
         sender = system.sender(f"{scene.tag}-dying{i}", rate=1, seed=f"{scene.seed}/{i}", count=4, **{"as": "dying"})
         system.processes[sender.name] = sender
-        system.ask(sender.start)
-        sender.wanted = False
+        system.ask(functools.partial(sender.start, once=True))
         deadline = time.monotonic() + 30
         while sender.pid is not None and time.monotonic() < deadline:
             time.sleep(0.05)
