@@ -13,7 +13,7 @@ from django.utils import timezone
 from jobs import job
 from jobs.ledger import states
 from jobs.ledger.errors import JobRefused
-from jobs.models import Job, JobEvent, State
+from jobs.models import Job, JobEvent, Outcome, State
 from jobs.models.job import UNFINISHED
 from jobs.operators.actors import command_actor
 from jobs.operators.jobs import JobNotChanged, retry_job
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def claim(job_id: str) -> bool:
     """Take a job as a worker does."""
     task = Job.objects.get(pk=job_id).task
-    values = {"claim": str(uuid.uuid4()), "worker": "w@h", "pid": 1, "id": job_id, "task": task}
+    values: dict[str, str | int] = {"claim": str(uuid.uuid4()), "worker": "w@h", "pid": 1, "id": job_id, "task": task}
     with connection.cursor() as cursor:
         cursor.execute(states.CLAIM, values)
         return bool(cursor.fetchall())
@@ -45,7 +45,7 @@ def hand_back(job_id: str) -> None:
     held = Job.objects.get(pk=job_id)
     with connection.cursor() as cursor:
         assert states.end_attempt(
-            cursor, job_id, str(held.claim_id), state=State.QUEUED, outcome="handed_back", is_counted=False
+            cursor, job_id, str(held.claim_id), state=State.QUEUED, outcome=Outcome.HANDED_BACK, is_counted=False
         )
 
 
@@ -130,7 +130,7 @@ def test_a_run_that_goes_back_to_waiting_does_not_meet_the_newer_job_of_its_key(
     state = State.QUEUED if back == "handed back" else State.SCHEDULED
     with connection.cursor() as cursor:
         assert states.end_attempt(
-            cursor, older.id, str(held.claim_id), state=state, outcome="failed", delay_seconds=0.0
+            cursor, older.id, str(held.claim_id), state=state, outcome=Outcome.FAILED, delay_seconds=0.0
         )
 
     assert Job.objects.filter(pk__in=[older.id, newer.id], state__in=("queued", "scheduled")).count() == 2
