@@ -283,6 +283,8 @@ LOGGING = {
     "loggers": {
         "celery.app.trace": {"level": "WARNING"},  # the ledger tells what ran; a line a job drowns the rest
         "celery.worker.strategy": {"level": "WARNING"},
+        # It warns of every delayed job that quorum queues could not delay; the ledger delays it.
+        "celery.app.base": {"level": "ERROR"},
         "django.server": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
     },
@@ -297,6 +299,8 @@ JOBS: dict[str, Any] = {
     "SELFTEST_HOSTS": read.words("SELFTEST_HOSTS"),
     "LEASE_SECONDS": read.whole_number("LEASE_SECONDS", 12, least=2),
     "DRAIN_SECONDS": read.whole_number("DRAIN_SECONDS", 30, least=0),
+    "CANCEL_SOFT_SECONDS": read.whole_number("CANCEL_SOFT_SECONDS", 5, least=0),
+    "CANCEL_KILL_SECONDS": read.whole_number("CANCEL_KILL_SECONDS", 10, least=0),
 }
 GITHUB = {
     "WEBHOOK_SECRET": read.text("GITHUB_WEBHOOK_SECRET", ""),

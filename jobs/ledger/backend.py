@@ -1,19 +1,26 @@
 """Celery's result backend: django-celery-results' tables, written by the ledger's finish."""
 
+import copy
 import json
+import logging
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
 from celery import states as celery_states
 from celery.exceptions import NotRegistered, TaskRevokedError
-from django.db import connection
+from celery.result import GroupResult
+from django.db import connection, transaction
 from django_celery_results.backends.database import DatabaseBackend
 
-from jobs.ledger import finish, results, states
+from jobs.ledger import finish, results, states, workflow
+from jobs.ledger.canvas import with_ids
+from jobs.ledger.errors import JobCancelled
 from jobs.ledger.records import clean_json, clean_text
 from jobs.ledger.run import Run, run_of
 from jobs.models import Job, Outcome, State
 from jobs.models.job import FINISHED
+
+logger = logging.getLogger(__name__)
 
 # What Celery calls a ledger state, for a job that has no result row.
 _CELERY_STATE = {
@@ -67,7 +74,10 @@ class LedgerBackend(DatabaseBackend):
         keep = store_result and not request.ignore_result
         columns = self.result_columns(result, request)
         parts = (lambda: self.on_chord_part_return(request, state, result)) if request.chord else None
-        finish.succeed(run, columns, keep=keep or bool(request.chord), parts=parts)
+        try:
+            finish.succeed(run, columns, keep=keep or bool(request.chord), parts=parts)
+        except JobCancelled as cancelled:
+            self.end_cancelled(run, "cancelled while running", request, cancelled.how)
 
     def mark_as_failure(
         self,
@@ -96,16 +106,18 @@ class LedgerBackend(DatabaseBackend):
                 stock(task_id, exc, traceback, request, store_result, call_errbacks, state)
             return
         if asked is not None:
-            self.end_cancelled(run, asked, request)
+            self.end_cancelled(run, asked, request, finish.how_ended(exc))
             return
-        if isinstance(exc, WorkerLostError):
-            self.end_crashed(run, exc, request, traceback)
-            return
-        if getattr(request, "lost_pid", None) and run.has_attempts_left:
-            delay = run.policy.delay_seconds(run.attempt)
-            finish.reschedule(run, outcome=Outcome.FAILED, exc=exc, traceback=traceback, delay_seconds=delay)
-            return
-        self._fail(run, exc, traceback, request, store_result, call_errbacks)
+        try:
+            if isinstance(exc, WorkerLostError):
+                self.end_crashed(run, exc, request, traceback)
+            elif getattr(request, "lost_pid", None) and run.has_attempts_left:
+                delay = run.policy.delay_seconds(run.attempt)
+                finish.reschedule(run, outcome=Outcome.FAILED, exc=exc, traceback=traceback, delay_seconds=delay)
+            else:
+                self._fail(run, exc, traceback, request, store_result, call_errbacks)
+        except JobCancelled as cancelled:
+            self.end_cancelled(run, "cancelled while running", request, cancelled.how)
 
     def _fail(
         self,
@@ -123,12 +135,18 @@ class LedgerBackend(DatabaseBackend):
         state = celery_states.FAILURE
         keep = store_result or bool(request.chord)
         run.body_done = True
+        request.errbacks = with_ids(request.errbacks or [], run.job_id, "errbacks", run.number)
+
+        def parts() -> None:
+            stock(run.job_id, exc, traceback, request, False, call_errbacks, state)
+            workflow.stopped(run.job_id)
+
         finish.fail(
             run,
             exc,
             traceback,
             store=lambda: self._store_if(keep, run.job_id, exc, state, traceback, request),
-            parts=lambda: stock(run.job_id, exc, traceback, request, False, call_errbacks, state),
+            parts=parts,
             is_crash=is_crash,
         )
 
@@ -144,15 +162,11 @@ class LedgerBackend(DatabaseBackend):
         exc = TaskRevokedError(f"discarded: {reason}")
         run.body_done = True
 
-        def parts() -> None:
-            if request.chord:
-                self.on_chord_part_return(request, celery_states.REVOKED, exc)
-
         finish.give_up(
             run,
             reason,
             store=lambda: self._store_result(run.job_id, self.prepare_exception(exc), "REVOKED", None, request),
-            parts=parts,
+            parts=lambda: workflow.stopped(run.job_id),
         )
 
     def mark_as_retry(
@@ -171,24 +185,24 @@ class LedgerBackend(DatabaseBackend):
         """Cancel on Celery's own `revoke`: a waiting job at once, a running one whose child was ended by it."""
         with connection.cursor() as cursor:
             cancelled = states.cancel_waiting(cursor, task_id, f"revoked through Celery: {reason or 'no reason given'}")
+        if cancelled:
+            workflow.stopped(task_id)
         run, asked = (None, None) if cancelled else self._run_of_lost_child(task_id, request)
         if run is not None:
-            self.end_cancelled(run, asked or f"{reason or 'revoked'} through Celery", request)
+            self.end_cancelled(run, asked or f"{reason or 'revoked'} through Celery", request, "its process was ended")
 
-    def end_cancelled(self, run: Run, reason: str, request: Any) -> None:
-        """running → cancelled, with result and chord part."""
+    def end_cancelled(self, run: Run, reason: str, request: Any, how: str) -> None:
+        """running → cancelled, with result and chord part. how: what made it stop."""
+        how = getattr(request, "stopped_how", None) or how  # if it was this worker that killed its process
         exc = TaskRevokedError(reason)
         run.body_done = True
-
-        def parts() -> None:
-            if request.chord:
-                self.on_chord_part_return(request, celery_states.REVOKED, exc)
 
         finish.stop(
             run,
             reason,
+            how,
             store=lambda: self._store_result(run.job_id, self.prepare_exception(exc), "REVOKED", None, request),
-            parts=parts,
+            parts=lambda: workflow.stopped(run.job_id),
         )
 
     def _run_of_lost_child(self, task_id: str, request: Any) -> tuple[Run | None, str | None]:
@@ -251,3 +265,29 @@ class LedgerBackend(DatabaseBackend):
                 # Whoever waits gets an exception, which Celery cannot raise from nothing.
                 meta["result"] = TaskRevokedError(f"the job is {state} and has no result")
         return meta
+
+    def apply_chord(self, header_result_args: Any, body: Any, **_: Any) -> None:
+        """Write a chord down; it is joined by its members' rows, without django-celery-results' counter."""
+        results = header_result_args
+        workflow.begin(results if isinstance(results, GroupResult) else self.app.GroupResult(*results), body)
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **_: Any) -> None:
+        """Count a member that succeeded. One that did not holds the chord up: `workflow.stopped` has been told."""
+        if state == celery_states.SUCCESS and request.id and request.group:
+            workflow.member_ended(request.id, request.group, request.chord)
+
+    def _call_task_errbacks(self, request: Any, exc: BaseException, traceback: Any) -> None:
+        """Call errbacks one by one.
+
+        One that takes more than the id runs here, inside the finish; what it does wrong in Postgres is its own.
+        """
+        for errback in request.errbacks or []:
+            alone = copy.copy(request)
+            alone.errbacks = [errback]
+            try:
+                with transaction.atomic():
+                    super()._call_task_errbacks(alone, exc, traceback)
+            except Exception:
+                if not connection.is_usable():
+                    raise
+                logger.exception("The errback %s of job %s cannot be called", errback.get("task"), request.id)

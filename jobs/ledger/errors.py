@@ -8,7 +8,11 @@ class JobRefused(ValueError):
 
 
 class JobCancelled(Exception):
-    """An operator asked the running job to stop."""
+    """An operator asked the running job to stop. how: what made this run stop, for its record."""
+
+    def __init__(self, message: str = "", *, how: str = "it stopped when it was asked to") -> None:
+        super().__init__(message)
+        self.how = how
 
 
 class JobMovedOn(Exception):

@@ -9,8 +9,9 @@ from typing import Any
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from jobs.ledger import states
+from jobs.ledger import states, workflow
 from jobs.ledger.door import enter_now
+from jobs.ledger.errors import JobCancelled
 from jobs.ledger.events import note
 from jobs.ledger.flusher import drain, finish_soon, keep_superseded
 from jobs.ledger.publisher import admit_soon
@@ -37,7 +38,7 @@ def succeed(run: Run, result: Mapping[str, Any], *, keep: bool, parts: Callable[
         # The task sent itself again (retry with throw=False) and then returned.
         reschedule(run, outcome=Outcome.RETRIED)
         return
-    if parts is None and not run.held:
+    if parts is None and not run.held and not run.chords:
         run.finished = True
         finish_soon(row)
         return
@@ -60,6 +61,7 @@ def fail(
     """running → failed. store: writes the result; parts: chord, chain and errbacks, done in the same transaction."""
 
     def finish(cursor: states.Cursor) -> bool:
+        _refuse_if_asked(cursor, run, exc)
         ended = states.end_attempt(
             cursor,
             run.job_id,
@@ -92,6 +94,7 @@ def reschedule(
         delay_seconds = own.delay_seconds if own.delay_seconds is not None else (None if own.run_at else 0.0)
 
     def finish(cursor: states.Cursor) -> bool:
+        _refuse_if_asked(cursor, run, exc)
         ended = states.end_attempt(
             cursor,
             run.job_id,
@@ -120,14 +123,21 @@ def await_replacement(run: Run) -> None:
     _in_one_transaction(run, finish, None)
 
 
-def stop(run: Run, reason: str, store: Callable[[], None], parts: Callable[[], None]) -> None:
-    """running → cancelled, on an operator's request."""
+def stop(run: Run, reason: str, how: str, store: Callable[[], None], parts: Callable[[], None]) -> None:
+    """running → cancelled, on an operator's request. how: what made it stop."""
 
     def finish(cursor: states.Cursor) -> bool:
         ended = states.end_attempt(
-            cursor, run.job_id, run.claim_id, state=State.CANCELLED, outcome=Outcome.CANCELLED, reason=reason
+            cursor,
+            run.job_id,
+            run.claim_id,
+            state=State.CANCELLED,
+            outcome=Outcome.CANCELLED,
+            reason=reason,
+            message=how,
         )
         if ended:
+            note(cursor, run.job_id, "cancelled", f"Cancelled: {how}.", attempt=run.number)
             store()
         return ended
 
@@ -139,6 +149,7 @@ def crash(run: Run, exc: BaseException, traceback: str | None = None) -> None:
     described = describe(exc, traceback)
 
     def finish(cursor: states.Cursor) -> bool:
+        _refuse_if_asked(cursor, run, exc)
         ended = states.end_attempt(
             cursor,
             run.job_id,
@@ -161,6 +172,7 @@ def snooze(run: Run, seconds: float, why: str) -> None:
     """running → scheduled for `seconds`, without using up an attempt."""
 
     def finish(cursor: states.Cursor) -> bool:
+        _refuse_if_asked(cursor, run)
         ended = states.end_attempt(
             cursor,
             run.job_id,
@@ -196,6 +208,24 @@ def give_up(run: Run, reason: str, store: Callable[[], None], parts: Callable[[]
         return ended
 
     _in_one_transaction(run, finish, parts)
+
+
+def how_ended(exc: BaseException | None) -> str:
+    """For the record of a job that was asked to stop, and then ended in another way than by a success."""
+    return f"it ended with {describe(exc)['error']}" if exc is not None else "it asked for another run"
+
+
+def _refuse_if_asked(cursor: states.Cursor, run: Run, exc: BaseException | None = None) -> None:
+    """Raise JobCancelled if the run was asked to stop: then it is cancelled by whatever ends it, unless it succeeds.
+
+    Locks the row, so that no request comes in between.
+    """
+    cursor.execute(
+        "SELECT cancel_requested_at IS NOT NULL FROM jobs_job WHERE id = %s AND claim_id = %s FOR UPDATE",
+        [run.job_id, run.claim_id],
+    )
+    if (True,) in cursor.fetchall():
+        raise JobCancelled(how=how_ended(exc))
 
 
 def describe(exc: BaseException | None, traceback: str | None = None) -> dict[str, Any]:
@@ -243,10 +273,10 @@ def _in_one_transaction(run: Run, finish: Callable[[states.Cursor], bool], parts
     A claim that no longer holds changes nothing: neither parts nor sends happen.
     """
     drain()  # a chord reads its members' results: those of this process must be there
-    already_held = list(run.held)
+    already_held, already_chords = list(run.held), list(run.chords)
     pause = 0.05
     while True:
-        run.held = list(already_held)
+        run.held, run.chords = list(already_held), list(already_chords)
         try:
             with transaction.atomic():
                 with connection.cursor() as cursor:
@@ -254,6 +284,7 @@ def _in_one_transaction(run: Run, finish: Callable[[states.Cursor], bool], parts
                 if held:
                     if parts is not None:
                         parts()
+                    workflow.insert(run.chords)
                     enter_now(_without_own_id(run))
             break
         except (OperationalError, InterfaceError) as exc:

@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from jobs.lanes import QUEUES
-from jobs.ledger import results, states
+from jobs.ledger import cancel, results, states, workflow
 from jobs.ledger.door import sent_by
 from jobs.ledger.errors import JobRefused
 from jobs.ledger.publisher import publish_soon
@@ -170,6 +170,7 @@ def _retry_row(job: Job, args: list[Any] | None, kwargs: dict[str, Any] | None, 
                 cursor, job.pk, allowance=policy_of(job.task).max_attempts, args=args, kwargs=kwargs, unique_key=key
             )
             results.forget(cursor, job.pk)
+        workflow.reopened(job.pk)
     except IntegrityError:
         with connection.cursor() as cursor:
             holder = find_obstacle(cursor, "", key)
@@ -177,24 +178,33 @@ def _retry_row(job: Job, args: list[Any] | None, kwargs: dict[str, Any] | None, 
         raise JobNotChanged(f"job {job.pk} cannot be retried: its key {key!r} is held by {name}") from None
 
 
-def cancel_job(actor: Actor, job_id: str) -> Job:
-    """scheduled, queued → cancelled at once; a running job is asked to stop, which it does at its next report.
+def cancel_job(actor: Actor, job_id: str, *, force: bool = False) -> Job:
+    """scheduled, queued → cancelled at once; a running job is asked to stop.
 
+    It does so at its next report; else, after CANCEL_SOFT_SECONDS, its soft limit is raised, and after another
+    CANCEL_KILL_SECONDS its process is killed with all that it started. force: kill it at once.
     Raises PermissionDenied (jobs.cancel_job), Job.DoesNotExist, or JobNotChanged for a finished job.
     """
     actor.require("jobs.cancel_job")
     with transaction.atomic(), connection.cursor() as cursor:
         job = Job.objects.select_for_update().get(pk=job_id)
         reason = f"cancelled by {actor.name}"
-        if not (states.cancel_waiting(cursor, job_id, reason) or states.request_cancel(cursor, job_id, reason)):
+        mode = cancel.Mode.FORCED if force else cancel.Mode.GRACED
+        if not (
+            states.cancel_waiting(cursor, job_id, reason)
+            or cancel.request(cursor, job_id, reason, mode, by=actor.name, via=actor.via)
+        ):
             raise JobNotChanged(f"job {job.pk} is {job.state}; only an unfinished job can be cancelled")
-        actor.record("job.cancel", job.pk, was=job.state)
+        workflow.stopped(job_id)
+        actor.record("job.cancel", job.pk, was=job.state, force=force)
     job.refresh_from_db()
     return job
 
 
 def discard_job(actor: Actor, job_id: str, reason: str = "") -> Job:
-    """scheduled, queued, failed → discarded: nobody wants it any more. A reason is cut to 1,000 characters.
+    """scheduled, queued, failed, cancelled → discarded: nobody wants it any more. A reason is cut to 1,000 characters.
+
+    A chord that waited for it goes on without its result.
 
     Raises PermissionDenied (jobs.discard_job), Job.DoesNotExist, or JobNotChanged for any other state.
     """
@@ -204,7 +214,10 @@ def discard_job(actor: Actor, job_id: str, reason: str = "") -> Job:
         job = Job.objects.select_for_update().get(pk=job_id)
         if not states.discard(cursor, job_id, reason or f"discarded by {actor.name}"):
             advice = "cancel it first" if job.state == State.RUNNING else "it is finished"
-            raise JobNotChanged(f"job {job.pk} is {job.state}; only a waiting or failed job can be discarded: {advice}")
+            raise JobNotChanged(
+                f"job {job.pk} is {job.state}; only a waiting, failed or cancelled job can be discarded: {advice}"
+            )
+        workflow.stopped(job_id)
         actor.record("job.discard", job.pk, was=job.state, reason=reason)
     job.refresh_from_db()
     return job

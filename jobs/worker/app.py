@@ -6,9 +6,13 @@ from celery import Celery, signals
 
 from jobs.lanes import DEFAULT_QUEUE
 from jobs.ledger import broker
+from jobs.ledger.canvas import send_whole
 
 # By name: they load with a worker, after Django's apps.
-BOOTSTEPS = tuple(f"jobs.worker.bootsteps:{name}Step" for name in ("Dispatcher", "Heartbeat", "Drain", "Recycling"))
+BOOTSTEPS = (
+    *(f"jobs.worker.bootsteps:{name}Step" for name in ("Dispatcher", "Heartbeat", "Drain", "Recycling")),
+    "jobs.worker.cancelling:CancelStep",
+)
 
 
 class LedgerCelery(Celery):
@@ -16,11 +20,13 @@ class LedgerCelery(Celery):
 
     amqp_cls = "jobs.ledger.door:LedgerAMQP"
     task_cls = "jobs.worker.task:LedgerTask"
+    control_cls = "jobs.worker.control:LedgerControl"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.on_after_configure.connect(_apply_defaults)
         self.steps["worker"].update(BOOTSTEPS)
+        send_whole()
 
     def send_task(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's, except that a folded job's result is its holder's."""
@@ -44,6 +50,13 @@ def _apply_defaults(sender: Celery, source: Any, **_: Any) -> None:
     broker.configure(conf)
     # Keep Django's connection between tasks; LedgerTask closes an old or broken one before it is used.
     conf["CELERY_DB_REUSE_MAX"] = 1_000_000_000
+
+
+@signals.worker_process_init.connect
+def _on_child_start(**_: Any) -> None:
+    from jobs.worker.cancelling import prepare_child
+
+    prepare_child()
 
 
 @signals.worker_process_shutdown.connect

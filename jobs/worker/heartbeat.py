@@ -3,11 +3,15 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Collection
 
 import psutil
 
 from jobs.ledger.states import Cursor
+
+#: A row that is written anew must not tell that the process is: its jobs would be taken from it.
+_began = time.monotonic()
 
 
 def report(
@@ -28,10 +32,11 @@ def report(
         """
         INSERT INTO jobs_worker (name, host, pid, queues, children, memory_bytes, version, running, fetched,
                                  started_at, heartbeat_at, stopped_at)
-        VALUES (%s, %s, %s, %s::jsonb, %s, %s, %s, %s::jsonb, %s::jsonb, clock_timestamp(), clock_timestamp(), NULL)
+        VALUES (%s, %s, %s, %s::jsonb, %s, %s, %s, %s::jsonb, %s::jsonb,
+                clock_timestamp() - make_interval(secs => %s), clock_timestamp(), NULL)
         ON CONFLICT (name) DO UPDATE SET
             started_at = CASE WHEN jobs_worker.pid = EXCLUDED.pid AND jobs_worker.stopped_at IS NULL
-                              THEN jobs_worker.started_at ELSE clock_timestamp() END,
+                              THEN jobs_worker.started_at ELSE EXCLUDED.started_at END,
             host = EXCLUDED.host, pid = EXCLUDED.pid, queues = EXCLUDED.queues, children = EXCLUDED.children,
             memory_bytes = EXCLUDED.memory_bytes, version = EXCLUDED.version, running = EXCLUDED.running,
             fetched = EXCLUDED.fetched,
@@ -47,6 +52,7 @@ def report(
             os.environ.get("SWITCHYARD_VERSION", ""),
             json.dumps(list(running)),
             json.dumps(list(fetched)),
+            time.monotonic() - _began,
         ],
     )
 

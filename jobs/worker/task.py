@@ -5,6 +5,7 @@ import traceback as tracebacks
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
+from billiard.exceptions import SoftTimeLimitExceeded
 from celery.contrib.django.task import DjangoTask
 from celery.exceptions import Ignore, Reject, Retry
 from django.conf import settings
@@ -18,6 +19,7 @@ from jobs.ledger.errors import Discard, JobCancelled, JobMovedOn, OutOfMemory, S
 from jobs.ledger.run import Run, set_current
 from jobs.models import Outcome
 from jobs.registry import NO_POLICY
+from jobs.worker import processes
 
 
 class LedgerTask(DjangoTask):
@@ -48,7 +50,8 @@ class LedgerTask(DjangoTask):
 
         run = run_of(self.request.id)
         if run is not None:
-            run.replaced = True
+            # What replaces it is inserted with its finish: a run that dies in between has replaced nothing.
+            run.replaced = run.body_done = True
         return super().on_replace(sig)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -66,12 +69,17 @@ class LedgerTask(DjangoTask):
             args, kwargs = tuple(edited_args), edited_kwargs
             request.args, request.kwargs = list(args), kwargs
         set_current(run)
-        return self._run_to_its_end(run, args, kwargs)
+        try:
+            return self._run_to_its_end(run, args, kwargs)
+        except JobCancelled as cancelled:
+            # Raised by the body, or by another end that found the request to stop.
+            self.backend.end_cancelled(run, "cancelled while running", self.request, cancelled.how)
+            raise Ignore("cancelled") from None
 
     def _run_to_its_end(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the body. What it returns or raises goes on to Celery, which reports it to the result backend."""
         try:
-            return self.run(*args, **kwargs)
+            return self._run_body(run, args, kwargs)
         except Retry as retry:
             self._reschedule(run, retry.exc, Outcome.FAILED if retry.exc else Outcome.RETRIED, None)
             raise
@@ -85,7 +93,9 @@ class LedgerTask(DjangoTask):
             if isinstance(reject.reason, Exception):
                 raise reject.reason from None
             raise RuntimeError(f"rejected: {reject.reason}") from reject
-        except (JobCancelled, JobMovedOn, Snooze, Discard) as wish:
+        except JobCancelled:
+            raise
+        except (JobMovedOn, Snooze, Discard) as wish:
             self._end_as_wished(run, wish)
             raise Ignore(type(wish).__name__) from None
         except MemoryError as exc:
@@ -98,9 +108,23 @@ class LedgerTask(DjangoTask):
             self._crash(run, TaskExited(f"the task called sys.exit({exc.code!r})"), exc)
         except Exception as exc:
             self._retry_or_raise(run, exc, exc.__cause__)
+        return None
+
+    def _run_body(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the task's function. One that was told to stop, and ends by an error, is cancelled by it.
+
+        What it has started does not outlive a body that was made to stop.
+        """
+        try:
+            return self.run(*args, **kwargs)
+        except Exception as exc:
+            if run.told_to_stop or isinstance(exc, (JobCancelled, JobMovedOn, SoftTimeLimitExceeded)):
+                processes.end_own_programs(run.began)
+            if run.told_to_stop and not isinstance(exc, (Discard, Ignore, JobMovedOn)):
+                raise JobCancelled(how="it was stopped by its soft limit") from exc
+            raise
         finally:
             run.body_done = True
-        return None
 
     def _end_as_wished(self, run: Run, wish: Exception) -> None:
         """End a run in one of the ways that are no error."""
@@ -108,11 +132,9 @@ class LedgerTask(DjangoTask):
             finish.snooze(run, wish.seconds, wish.why)
         elif isinstance(wish, Discard):
             self.backend.end_given_up(run, str(wish) or "the task said so", self.request)
-        elif isinstance(wish, JobMovedOn):
+        else:
             finish.superseded(run, "was told so")
             run.finished = True
-        else:
-            self.backend.end_cancelled(run, "cancelled while running", self.request)
 
     def _crash(self, run: Run, exc: Exception, cause: BaseException) -> None:
         """What would have ended the process counts as a crash, though the process lives."""
@@ -153,4 +175,9 @@ class LedgerTask(DjangoTask):
         elif run.replaced:
             finish.await_replacement(run)
         else:
-            finish.succeed(run, self.backend.result_columns(None, self.request), keep=False)
+            columns = self.backend.result_columns(None, self.request)
+            in_chord = bool(self.request.chord)
+            finish.succeed(run, columns, keep=in_chord, parts=self._count_in_chord if in_chord else None)
+
+    def _count_in_chord(self) -> None:
+        self.backend.on_chord_part_return(self.request, "SUCCESS", None)

@@ -71,7 +71,8 @@ _REQUEUE = """
         SELECT j.id, j.claim_id, j.attempt, j.worker, j.pid, j.started_at,
                i.is_crash, i.outcome, i.kind, i.error, i.text
         FROM jobs_job AS j JOIN input AS i ON j.id = i.id AND j.claim_id = i.claim_id
-        WHERE j.state || '' = 'running' FOR UPDATE OF j SKIP LOCKED),
+        -- One that was asked to stop is cancelled instead.
+        WHERE j.state || '' = 'running' AND j.cancel_requested_at IS NULL FOR UPDATE OF j SKIP LOCKED),
     moved AS (
         UPDATE jobs_job AS j
         SET state = 'queued', claim_id = NULL, sent_at = NULL, sends = 0, held = false,

@@ -103,8 +103,10 @@ def end_attempt(
             UPDATE jobs_job AS j
             SET state = %(state)s, claim_id = NULL, sent_at = NULL, sends = 0, held = false, error = %(error)s,
                 crashes = j.crashes + %(crashes)s, uncounted = j.uncounted + %(uncounted)s,
-                -- Who asked a running job to stop has been noted already.
-                reason = CASE WHEN %(state)s = 'cancelled' AND j.reason <> '' THEN j.reason ELSE %(reason)s END,
+                -- Who asked a running job to stop has been noted already; what made it stop is added.
+                reason = CASE WHEN %(state)s = 'cancelled'
+                              THEN concat_ws('; ', COALESCE(NULLIF(j.reason, ''), %(reason)s), NULLIF(%(message)s, ''))
+                              ELSE %(reason)s END,
                 finished_at = CASE WHEN %(finished)s THEN h.ended END,
                 run_at = CASE WHEN %(forever)s THEN '9000-01-01T00:00Z'
                               WHEN %(delay)s::float8 IS NOT NULL THEN h.ended + make_interval(secs => %(delay)s::float8)
