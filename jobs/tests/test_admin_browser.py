@@ -14,6 +14,7 @@ from jobs.models import Job, State
 from jobs.tests.admin_helpers import job_page_url, page_of
 from jobs.tests.factories import make_attempt, make_job
 from jobs.tests.live import LiveWorkers
+from jobs.tests.test_effects_operators import make_effect
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -135,6 +136,8 @@ def test_no_page_breaks_the_policy_or_runs_what_came_from_outside(watched: Watch
     pages += [page_of("jobs_auditentry"), page_of("jobs_apitoken"), page_of("jobs_apitoken", "add")]
     pages += [page_of("auth_user"), page_of("auth_user", "add"), page_of("auth_user", "change", User.objects.get().pk)]
     pages += [page_of("auth_group", "add"), "/admin/password_change/"]
+    effect = make_effect(HOSTILE, kind=HOSTILE[:60], target=HOSTILE, error=HOSTILE, receipt=HOSTILE, job=job)
+    pages += [page_of("jobs_effect"), *(page_of("jobs_effect", page, effect.pk) for page in ("change", "decide"))]
     for path in pages:
         watched.open(path)
 

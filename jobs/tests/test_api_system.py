@@ -24,7 +24,7 @@ V1 = "/api/v1/"
 EVERY_PATH = [
     *("jobs/", "jobs/x/", "jobs/x/retry/", "jobs/x/cancel/", "jobs/x/discard/", "tasks/", "queues/", "workers/"),
     *("schedules/", "schedules/1/", "schedules/1/run/", "schedules/1/upcoming/", "schema/"),
-    *("tokens/", "tokens/1/"),
+    *("tokens/", "tokens/1/", "effects/", "effects/1/", "effects/1/decide/"),
 ]
 
 
