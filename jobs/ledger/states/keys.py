@@ -97,7 +97,7 @@ _DEBOUNCE = f"""
         held = j.held AND {_START} <= c.clock,
         args = %(args)s::jsonb, kwargs = %(kwargs)s::jsonb, embed = %(embed)s::jsonb,
         headers = j.headers || %(headers)s::jsonb, priority = GREATEST(j.priority, %(priority)s),
-        expires_at = %(expires_at)s::timestamptz
+        expires_at = %(expires_at)s::timestamptz, limit_key = %(limit_key)s
     FROM (SELECT clock_timestamp() AS clock OFFSET 0) AS c
     WHERE j.unique_key = %(key)s AND NOT j.key_released AND j.state IN ('scheduled', 'queued')
       AND j.task || '' = %(task)s AND j.debounce_by IS NOT NULL AND j.run_at < '9000-01-01T00:00Z'
@@ -125,6 +125,7 @@ def debounce(cursor: Cursor, record: Record) -> tuple[str, bool] | None:
             "headers": json.dumps({**record.headers, "edited": 1}),
             "priority": record.priority,
             "expires_at": record.expires_at,
+            "limit_key": record.limit_key,
         },
     )
     found = cursor.fetchall()
