@@ -56,7 +56,8 @@ def copy_messages(seed: str, count: int, at_most: int = 4) -> int:
     from jobs.models import Job
 
     rng = random.Random(seed)  # noqa: S311  (no secret)
-    rows = list(Job.objects.filter(origin__in=("code", "workflow", "api")).order_by("-created_at")[:count].values())
+    recent = Job.objects.filter(origin__in=("code", "workflow", "api")).order_by("-created_at")[:count]
+    rows: list[dict[str, Any]] = [dict(row) for row in recent.values()]
     copies = [row for row in rows for _ in range(rng.randint(1, at_most))]
     rng.shuffle(copies)
     with current_app.producer_pool.acquire(block=True) as producer:

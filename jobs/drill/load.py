@@ -20,9 +20,9 @@ from typing import Any
 Sent = tuple[list[str], str | None]
 
 MIXTURE = {
-    "echo": 32,
-    "sleep": 14,
-    "fail": 10,
+    "echo": 28,
+    "sleep": 20,
+    "fail": 8,
     "effect": 18,
     "blind_effect": 6,
     "chain": 7,

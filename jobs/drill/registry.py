@@ -74,7 +74,7 @@ Inject = Callable[[Scene], None]
 @dataclass(frozen=True)
 class Fault:
     """row: its number in the catalogue of docs/reliability.md. weight: how often it is drawn in the mixed form, 0 for
-    never. missing: tells why it cannot be injected here, or None.
+    never. missing: tells why it cannot be injected here, or None. times: how often it is injected by itself.
     """
 
     name: str
@@ -83,20 +83,27 @@ class Fault:
     inject: Inject
     weight: int
     missing: Callable[[], str | None]
+    times: int = 1
 
 
 _registered: dict[str, Fault] = {}
 
 
 def fault(
-    name: str, summary: str, *, row: int, weight: int = 0, missing: Callable[[], str | None] = lambda: None
+    name: str,
+    summary: str,
+    *,
+    row: int,
+    weight: int = 0,
+    missing: Callable[[], str | None] = lambda: None,
+    times: int = 1,
 ) -> Callable[[Inject], Inject]:
     """Register a function as the fault `name`. Raises ValueError if that name is taken."""
 
     def register(inject: Inject) -> Inject:
         if name in _registered:
             raise ValueError(f"a fault named {name!r} is registered already")
-        _registered[name] = Fault(name, summary, row, inject, weight, missing)
+        _registered[name] = Fault(name, summary, row, inject, weight, missing, times)
         return inject
 
     return register

@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -65,11 +64,11 @@ def plan(seed: str, faults: Sequence[Fault], count: int, seconds: float) -> list
 
 @dataclass
 class Wave:
-    """One load, the faults in it, and what came of both."""
+    """One load and the faults in it. is_counted: the senders stop by themselves."""
 
     began_at: float
-    senders: list[Process]
-    journals: list[Path]
+    is_counted: bool
+    senders: list[Process] = field(default_factory=list)
     scenes: list[tuple[Fault, Scene]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
@@ -83,8 +82,8 @@ class Drill:
         self.say = say
         self.waves = 0
 
-    def one(self, fault: Fault, times: int = 1, seconds: float | None = None) -> FaultReport:
-        """One kind of fault, so many times one after another, under load."""
+    def one(self, fault: Fault, times: int | None = None, seconds: float | None = None) -> FaultReport:
+        """One kind of fault, so many times one after another (its own number), under load."""
         reason = fault.missing()
         if reason is not None:
             self.say(f"{fault.name}: left out: {reason}")
@@ -92,7 +91,7 @@ class Drill:
         self.say(f"{fault.name}: {fault.summary}")
         wave = self._begin()
         self._until(time.monotonic() + LEAD_SECONDS)
-        for i in range(times):
+        for i in range(times or fault.times):
             self._inject(wave, Moment(0, fault, f"{self.seed}/{fault.name}/{i}"), alone=True).join_with(self._keep)
             self._until(time.monotonic() + TAIL_SECONDS)
         if seconds is not None:
@@ -105,11 +104,11 @@ class Drill:
         self._tell(report)
         return report
 
-    def mixed(self, faults: Sequence[Fault], count: int, seconds: float) -> list[FaultReport]:
+    def mixed(self, faults: Sequence[Fault], count: int, seconds: float, load: Load | None = None) -> list[FaultReport]:
         """Many faults at moments of their own, overlapping. Returns a report a kind, and last one of all together."""
         moments = plan(self.seed, faults, count, seconds)
         self.say(f"{MIXED}: {len(moments)} faults within {seconds:.0f} s")
-        wave = self._begin()
+        wave = self._begin(load)
         self._until(time.monotonic() + LEAD_SECONDS)
         began = time.monotonic()
         running: list[Injection] = []
@@ -154,14 +153,15 @@ class Drill:
 
     # --- a wave ----------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> Wave:
+    def _begin(self, load: Load | None = None) -> Wave:
+        load = load or self.load
         self.waves += 1
         self.system.wait_workers()
-        wave = Wave(time.time(), [], [])
+        wave = Wave(time.time(), load.jobs is not None)
         kinds = [kind for kind, count in SENDERS for _ in range(count)]
-        share = {"rate": self.load.rate / len(kinds), "seed": f"{self.seed}/{self.waves}"}
-        if self.load.jobs is not None:
-            share["count"] = max(1, self.load.jobs // len(kinds))
+        share: dict[str, Any] = {"rate": load.rate / len(kinds), "seed": f"{self.seed}/{self.waves}"}
+        if load.jobs is not None:
+            share["count"] = max(1, load.jobs // len(kinds))
         for i, kind in enumerate(kinds):
             sender = self.system.sender(f"{self.waves}-{i}", **share, **{"as": kind})
             self.system.processes[sender.name] = sender
@@ -180,7 +180,7 @@ class Drill:
 
     def _end(self, wave: Wave) -> verdict.Facts:
         """Stop the load, wait until all is settled, and gather the facts."""
-        if self.load.jobs is not None:
+        if wave.is_counted:
             while any(sender.pid is not None for sender in wave.senders):
                 self._keep()
         for sender in wave.senders:

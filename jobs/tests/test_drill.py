@@ -20,9 +20,10 @@ import psutil
 import pytest
 from django.core.management import CommandError, call_command
 
-from jobs.drill.registry import Fault, faults
+from jobs.drill.registry import Fault, Scene, faults
 from jobs.drill.report import FaultReport
-from jobs.drill.runner import plan
+from jobs.drill.runner import Drill, Load, plan
+from jobs.drill.system import System
 from jobs.drill.verdict import Facts, Row, Sent, Verdict, judge
 from jobs.tests.stacks import PROJECT, environment
 
@@ -68,7 +69,8 @@ def test_a_row_has_the_keys_that_others_rely_on() -> None:
 
 @pytest.mark.parametrize("what", ["lost", "twice", "doubled", "ghosts", "stuck", "missing_effects"])
 def test_one_of_anything_that_must_not_be_breaks_a_row(what: str) -> None:
-    report = FaultReport("worker-kill", "seed", Verdict(**{what: ["some-id"]}))
+    report = FaultReport("worker-kill", "seed")
+    getattr(report.verdict, what).append("some-id")
 
     assert not report.holds
 
@@ -335,6 +337,32 @@ def test_no_kind_of_fault_loses_anything_or_does_anything_twice(tmp_path: Path) 
 
     assert [found["fault"] for found in rows] == [fault.name for fault in faults()]
     assert_nothing_lost(rows)
+
+
+def sabotage(scene: Scene) -> None:
+    """What no fault can do to a sound system: a job vanishes, an effect is repeated, another nobody ordered."""
+    done: list[tuple[Any, ...]] = []
+    while not done:
+        done = scene.rows("SELECT id FROM jobs_job WHERE task = 'selftest.effect' AND state = 'succeeded' LIMIT 1")
+    for key in (done[0][0], "nobody's"):
+        urllib.request.urlopen(scene.system.judge_url, json.dumps({"key": key}).encode()).close()
+    with scene.system.connect() as connection:
+        connection.execute(
+            "DELETE FROM jobs_job WHERE id = (SELECT id FROM jobs_job WHERE task = 'drill.part' AND group_id IS NULL "
+            "AND state = 'succeeded' AND origin = 'code' LIMIT 1)"
+        )
+
+
+@pytest.mark.long
+def test_what_is_lost_or_doubled_is_found() -> None:
+    with System() as system:
+        drill = Drill(system, "sabotage", load=Load(), long=False, say=lambda text: None)
+        report = drill.one(Fault("sabotage", "", 0, sabotage, 0, lambda: None))
+
+    assert len(report.verdict.lost) == 1
+    assert len(report.verdict.doubled) == 1
+    assert report.verdict.ghosts == ["nobody's"]
+    assert not report.holds
 
 
 @pytest.mark.long

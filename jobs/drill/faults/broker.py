@@ -40,7 +40,7 @@ def watch_resent(scene: Scene, *, what: str = "true") -> None:
         scene.resent_s.append(_RESENT_SECONDS)
 
 
-@fault("broker-wipe", "Redis is emptied (FLUSHALL) under load.", row=8, weight=6)
+@fault("broker-wipe", "Redis is emptied (FLUSHALL) under load.", row=8, weight=6, times=3)
 def wipe(scene: Scene) -> None:
     with scene.system.broker.lock:
         scene.note_hit(f"{_QUEUED} AND sent_at IS NOT NULL", patience_seconds=0.0)

@@ -22,10 +22,16 @@ def random_worker(scene: Scene) -> Process:
 
 
 def wait_busy(scene: Scene, worker: Process, seconds: float = 5.0) -> list[int]:
-    """Wait until the worker runs jobs. Returns the process ids of the children that do; empty if none did in time."""
+    """Wait until the worker runs jobs: short ones as they come, or, as often, one that takes its time.
+
+    Returns the process ids of the children that do; empty if none did in time.
+    """
+    query = "SELECT pid FROM jobs_job WHERE state = 'running' AND worker = %s"
+    if scene.rng.random() < 0.5:
+        query += " AND task = 'selftest.sleep'"
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        rows = scene.rows("SELECT pid FROM jobs_job WHERE state = 'running' AND worker = %s", f"{worker.name}@drill")
+        rows = scene.rows(query, f"{worker.name}@drill")
         if rows:
             return [row[0] for row in rows]
         time.sleep(0.02)
@@ -38,7 +44,7 @@ def kill_worker(scene: Scene, worker: Process) -> None:
     scene.note_hit("state = 'running' AND worker = %s", f"{worker.name}@drill")
 
 
-@fault("worker-kill", "A worker's main process is killed while its children run jobs.", row=1, weight=10)
+@fault("worker-kill", "A worker's main process is killed while its children run jobs.", row=1, weight=10, times=3)
 def worker_kill(scene: Scene) -> None:
     worker = random_worker(scene)
     time.sleep(scene.rng.uniform(0.02, 0.25))
@@ -46,7 +52,7 @@ def worker_kill(scene: Scene) -> None:
     kill_worker(scene, worker)
 
 
-@fault("child-kill", "A child that runs a job is killed.", row=2, weight=10)
+@fault("child-kill", "A child that runs a job is killed.", row=2, weight=10, times=3)
 def child_kill(scene: Scene) -> None:
     worker = random_worker(scene)
     busy = wait_busy(scene, worker) or worker.children()

@@ -16,7 +16,7 @@ from jobs.management.output import OperatorCommand
 from jobs.stack.errors import StackError
 
 SHORT = {"faults": 60, "seconds": 110.0}
-LONG = {"faults": 1000, "seconds": 3000.0, "jobs": 50_000}
+LONG = {"faults": 1000, "seconds": 3000.0, "jobs": 50_000, "rate": 18.0}
 
 
 class Command(OperatorCommand):
@@ -88,14 +88,17 @@ class Command(OperatorCommand):
         reports = []
         if not (mixed and options["short"]):
             reports += [
-                drill.one(fault, *_times(options, mixed), seconds=None if mixed else options["seconds"])
+                drill.one(fault, *((None, None) if mixed else (options["count"], options["seconds"])))
                 for fault in chosen
             ]
         if mixed:
             form = LONG if options["long"] else SHORT
             count = options["count"] or int(form["faults"])
             among = chosen if options["short"] and chosen else faults()
-            reports += drill.mixed(among, count, options["seconds"] or form["seconds"])
+            load = (
+                Load(options["rate"] or LONG["rate"], options["jobs"] or int(LONG["jobs"])) if options["long"] else None
+            )
+            reports += drill.mixed(among, count, options["seconds"] or form["seconds"], load)
         return reports
 
     def _show(self, reports: list[FaultReport], as_json: bool) -> None:
@@ -124,13 +127,8 @@ class Command(OperatorCommand):
             self.print_table({"fault": "fault", "row": "row", "summary": "what", "missing": "left out here"}, rows)
 
 
-def _times(options: dict[str, Any], mixed: bool) -> tuple[int]:
-    return (1 if mixed else options["count"] or 1,)
-
-
 def _load(options: dict[str, Any]) -> Load:
-    jobs = options["jobs"] or (int(LONG["jobs"]) if options["long"] else None)
-    return Load(options["rate"] or Load.rate, jobs)
+    return Load(options["rate"] or Load.rate, None if options["long"] else options["jobs"])
 
 
 def _interrupt(*_: Any) -> None:
