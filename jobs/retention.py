@@ -27,15 +27,18 @@ def clean_up() -> dict[str, int]:
         counts["jobs"] += _in_batches(f"{state} jobs", _JOBS, [state, kept])
     counts["idempotency_keys"] = _in_batches("idempotency keys", _KEYS, [])
     counts["schedule_ticks"] = _in_batches("schedule ticks", _TICKS, [])
+    counts["chords"] = _in_batches("chords", _CHORDS, [max(days.values())])
     counts["workers"] = _in_batches("workers", _WORKERS, [])
     counts["effects"] = _in_batches("effects", _EFFECTS, [settings.JOBS["KEEP_FAILED_DAYS"]])
     return counts
 
 
-# A workflow is open while any job below its root is unfinished (the index job_root holds those that have a parent).
+# A workflow is open while any job below its root is unfinished (the index job_root holds those that have a parent), and
+# while a chord waits for members, or for somebody to decide about those that failed.
 _OPEN = """
-    EXISTS (SELECT 1 FROM jobs_job AS o
-            WHERE o.root_id = j.root_id AND o.parent_id IS NOT NULL AND o.state IN ('scheduled', 'queued', 'running'))
+    (EXISTS (SELECT 1 FROM jobs_job AS o
+             WHERE o.root_id = j.root_id AND o.parent_id IS NOT NULL AND o.state IN ('scheduled', 'queued', 'running'))
+     OR EXISTS (SELECT 1 FROM jobs_chord AS c WHERE c.steps ? j.id AND c.state IN ('waiting', 'resting')))
 """
 
 _RESULTS = f"""
@@ -56,6 +59,11 @@ _JOBS = f"""
     attempts AS (DELETE FROM jobs_attempt WHERE job_id IN (SELECT id FROM gone)),
     results AS (DELETE FROM django_celery_results_taskresult WHERE task_id IN (SELECT id FROM gone))
     SELECT count(*) FROM gone
+"""  # noqa: S608
+
+_CHORDS = f"""
+    DELETE FROM jobs_chord WHERE group_id IN (
+        SELECT group_id FROM jobs_chord WHERE finished_at < now() - make_interval(days => %s) LIMIT {BATCH})
 """  # noqa: S608
 
 _KEYS = f"""

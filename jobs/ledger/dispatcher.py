@@ -11,9 +11,10 @@ from typing import Any
 
 import psycopg
 from celery import current_app
+from django.db import close_old_connections
 from django.db import connection as django_connection
 
-from jobs.ledger import ageing, broker, effects, limits, lost_messages, rescue, states, sweeps
+from jobs.ledger import ageing, broker, effects, limits, lost_messages, rescue, states, sweeps, workflow
 from jobs.ledger.admission import admit_all
 from jobs.ledger.connection import AWAY, LedgerConnection
 from jobs.ledger.publisher import publish
@@ -143,3 +144,12 @@ def _discard_expired(connection: psycopg.Connection[Any], turn: sweeps.Turn) -> 
 
 
 sweeps.register("expiry", every_seconds=5.0, function=_discard_expired)
+
+
+def _look_at_chords(connection: psycopg.Connection[Any], turn: sweeps.Turn) -> int:
+    close_old_connections()
+    workflow.look_at_open_chords()
+    return 0
+
+
+sweeps.register("chords", every_seconds=5.0, function=_look_at_chords)

@@ -9,7 +9,9 @@ from typing import Any
 from kombu.utils.json import dumps as kombu_dumps
 
 from jobs.lanes import QUEUES
+from jobs.ledger.canvas import with_ids
 from jobs.ledger.errors import JobRefused
+from jobs.ledger.run import current_run
 from jobs.registry import NO_POLICY, policy_of
 from jobs.unique_options import UniqueOptions, options_from
 
@@ -105,7 +107,7 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
     headers = message.headers
     job_id = checked_id(headers["id"])
     args, kwargs, embed = message.body
-    args, kwargs = plain_arguments(message.task, args, kwargs)
+    args, kwargs = plain_arguments(message.task, args, kwargs, most_bytes=_most_bytes())
     embed = _plain(embed or {}, message.task, MAX_CANVAS_BYTES)
     policy = policy_of(message.task)
     key, options = _key_and_options(headers, message.task, args, kwargs)
@@ -114,7 +116,12 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
         task=message.task,
         args=args,
         kwargs=kwargs,
-        embed={key: value for key, value in embed.items() if value},
+        embed={
+            # Derived ids: a job that ends again after a crash sends nothing on twice.
+            key: with_ids(value, job_id, key) if key == "callbacks" else value
+            for key, value in embed.items()
+            if value
+        },
         headers={
             k: v
             for k, v in _plain(headers, message.task, MAX_ARGUMENT_BYTES).items()
@@ -226,10 +233,18 @@ def _checked_key(key: Any, task: str) -> str | None:
     return text
 
 
-def plain_arguments(task: str, args: Any, kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
+def plain_arguments(
+    task: str, args: Any, kwargs: Any, *, most_bytes: int | None = None
+) -> tuple[list[Any], dict[str, Any]]:
     """Arguments as the ledger keeps them. Raises JobRefused if they are not JSON or too large."""
-    plain_args, plain_kwargs = _plain((args, kwargs), task, MAX_ARGUMENT_BYTES)
+    plain_args, plain_kwargs = _plain((args, kwargs), task, most_bytes or MAX_ARGUMENT_BYTES)
     return plain_args, plain_kwargs
+
+
+def _most_bytes() -> int:
+    """What follows a job takes results, a chord's body those of all its members."""
+    run = current_run()
+    return MAX_CANVAS_BYTES if run is not None and run.body_done else MAX_ARGUMENT_BYTES
 
 
 def plain_canvas(signature: Any) -> Any:

@@ -64,8 +64,10 @@ _STATES = f"""
 """  # noqa: S608
 
 _INSERT = """
-    INSERT INTO jobs_chord (group_id, state, members, leaves, steps, stopped, body, rests, error, created_at, checked_at)
-    VALUES (%s, 'waiting', %s::jsonb, %s::jsonb, %s::jsonb, '{}', %s::jsonb, 0, '', clock_timestamp(), clock_timestamp())
+    INSERT INTO jobs_chord (
+        group_id, state, members, leaves, steps, stopped, body, rests, error, created_at, checked_at)
+    SELECT %s, 'waiting', %s::jsonb, %s::jsonb, %s::jsonb, '{}', %s::jsonb, 0, '', now, now
+    FROM clock_timestamp() AS now
     ON CONFLICT DO NOTHING
 """
 
@@ -155,11 +157,12 @@ def _join(chord: Chord, succeeded: set[str], by: str | None) -> None:
         row.task_id: current_app.backend.decode_content(row, row.result)
         for row in TaskResult.objects.filter(task_id__in=succeeded)
     }
+    results = _picked(chord.members, succeeded, values)
+    root = _root_of(by)
     try:
         with _collecting() as collected:
             body = maybe_signature(chord.body, app=current_app)
-            root = body.options.get("root_id") or Job.objects.filter(pk=by).values_list("root_id", flat=True).first()
-            body.apply_async((_picked(chord.members, succeeded, values),), parent_id=by, root_id=root)
+            body.apply_async((results,), parent_id=by, root_id=body.options.get("root_id") or root)
     except Exception as exc:
         # Nothing has been written yet: Postgres' own errors come later, and go to the caller.
         logger.exception("The body of the chord %s cannot be sent", chord.pk)
@@ -170,6 +173,10 @@ def _join(chord: Chord, succeeded: set[str], by: str | None) -> None:
     _enter(collected)
     if not succeeded:
         _discard_all([record.id for record in collected.held], "every member of its chord was discarded")
+
+
+def _root_of(job_id: str | None) -> str | None:
+    return Job.objects.filter(pk=job_id).values_list("root_id", flat=True).first() if job_id else None
 
 
 def _picked(members: Any, succeeded: set[str], values: dict[str, Any]) -> list[Any]:
@@ -202,7 +209,7 @@ def _call_errbacks(chord: Chord, why: str, by: str | None) -> None:
             body_id or body.id or chord.pk,
             with_ids(errbacks, chord.pk, "error", chord.rests),
             body.task,
-            root_id=Job.objects.filter(pk=by).values_list("root_id", flat=True).first(),
+            root_id=_root_of(by),
         )
         current_app.backend._call_task_errbacks(request, ChordError(why), None)
     _enter(collected)

@@ -245,7 +245,7 @@ def bad_errback(request: Any, exc: Any, traceback: Any) -> None:
         cursor.execute("SELECT 1 / 0")
 
 
-@job(name="probe.limited", limit_key=lambda seconds, key=None: f"key:{key}" if key else None, max_attempts=1)
+@job(name="probe.limited", limit_key=lambda seconds, key=None: f"key:{key}" if key else None, max_attempts=2)
 def limited(seconds: float, key: str | None = None) -> str | None:
     """Takes its time, and has a key to be limited by."""
     time.sleep(seconds)

@@ -11,6 +11,8 @@ from django.db import connection, transaction
 
 from jobs.ledger.errors import JobRefused
 from jobs.models import Job, State
+from jobs.operators.actors import command_actor
+from jobs.operators.jobs import discard_job, retry_job
 from jobs.tasks import echo
 from jobs.tests import probe_tasks as probe
 from jobs.tests.live import database_url
@@ -105,12 +107,17 @@ def test_nested_canvas_completes(worker):
     assert result.get(timeout=20) == 3 + 4 + 6
 
 
-def test_chord_with_a_failing_member_fails_its_body_and_calls_the_errback(worker, until):
+def test_chord_with_a_failing_member_waits_and_calls_the_errback_of_its_body(worker, until):
     body = probe.total.s().on_error(probe.note_error.s())
     result = chord([probe.add.s(1, 1), probe.boom.s()], body).delay()
 
-    until(lambda: result.state == "FAILURE")
-    until(lambda: Job.objects.filter(task="probe.note_error", state=State.SUCCEEDED).exists())
+    errback = until(Job.objects.filter(task="probe.note_error", state=State.SUCCEEDED).first)
+    assert (errback.args, result.state) == ([result.id], "PENDING")
+
+    retry_job(command_actor(), Job.objects.get(task="probe.boom").pk)
+    until(lambda: Job.objects.filter(task="probe.note_error", state=State.SUCCEEDED).count() == 2)
+    discard_job(command_actor(), Job.objects.get(task="probe.boom").pk)
+    assert until(lambda: current_app.AsyncResult(result.id).result) == 2
 
 
 def test_errback_of_a_failed_job_is_sent_once(worker, ended, until):

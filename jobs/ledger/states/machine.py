@@ -29,7 +29,7 @@ TRANSITIONS: dict[str, tuple[frozenset[State], State]] = {
     "given up": (frozenset({State.RUNNING}), State.DISCARDED),
     "parked": (frozenset({State.QUEUED}), State.SCHEDULED),
     "cancelled": (frozenset({State.SCHEDULED, State.QUEUED}), State.CANCELLED),
-    "discarded": (frozenset({State.SCHEDULED, State.QUEUED, State.FAILED}), State.DISCARDED),
+    "discarded": (frozenset({State.SCHEDULED, State.QUEUED, State.FAILED, State.CANCELLED}), State.DISCARDED),
     "retried": (frozenset({State.FAILED, State.CANCELLED}), State.QUEUED),
 }
 

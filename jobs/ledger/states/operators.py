@@ -69,11 +69,11 @@ def request_cancel(cursor: Cursor, job_id: str, reason: str) -> bool:
 
 
 def discard(cursor: Cursor, job_id: str, reason: str) -> bool:
-    """scheduled, queued, failed → discarded."""
+    """scheduled, queued, failed, cancelled → discarded."""
     cursor.execute(
         """
         UPDATE jobs_job SET state = 'discarded', finished_at = clock_timestamp(), reason = %s
-        WHERE id = %s AND state IN ('scheduled', 'queued', 'failed') RETURNING id
+        WHERE id = %s AND state IN ('scheduled', 'queued', 'failed', 'cancelled') RETURNING id
         """,
         [reason, job_id],
     )
