@@ -18,6 +18,7 @@ from jobs.models import ApiToken, Effect, Job
 from jobs.operators.effects import EffectNotChanged
 from jobs.operators.idempotency import KeyInUse, KeyUsedForAnother
 from jobs.operators.jobs import JobNotChanged
+from jobs.operators.limits import LimitRefused, UnknownScope
 from jobs.operators.schedules import ScheduleNotFound
 from jobs.operators.timetables import ScheduleRefused
 from jobs.operators.tokens import TokenRefused
@@ -36,6 +37,8 @@ _MEANINGS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (ArgumentsDoNotFit, 400, "arguments-do-not-fit", "#/args"),
     (JobRefused, 400, "job-refused", ""),  # see _part_of
     (TokenRefused, 400, "token-refused", ""),
+    (LimitRefused, 400, "limit-refused", ""),
+    (UnknownScope, 404, "not-found", ""),
     (Job.DoesNotExist, 404, "not-found", ""),
     (Effect.DoesNotExist, 404, "not-found", ""),
     (ApiToken.DoesNotExist, 404, "not-found", ""),
@@ -77,6 +80,8 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response | None:
 
 def _part_of(exc: Exception) -> str:
     """The part of the body that the ledger's refusal is about, if its message begins with it."""
+    if isinstance(exc, LimitRefused):
+        return f"#/{str(exc).partition(' ')[0]}"
     parts = ("queue", "priority", "run_at", "unique_key", "args", *KEY_OPTIONS)
     named = str(exc).removeprefix("unknown ").replace("the arguments of", "args", 1).partition(" ")[0]
     return f"#/{named}" if isinstance(exc, JobRefused) and named in parts else ""

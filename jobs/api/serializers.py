@@ -10,13 +10,20 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from jobs.lanes import QUEUES
-from jobs.models import ApiToken, Attempt, Job, State, Worker
+from jobs.ledger.limits import reasons_to_wait
+from jobs.models import ApiToken, Attempt, Job, JobEvent, State, Worker
 from jobs.models.job import Outcome
+from jobs.operators.cancelling import cancelling_of
 from jobs.registry import UnknownTask, find_task
 from jobs.unique_options import QUEUED, UNFINISHED
 
 
 @extend_schema_field(OpenApiTypes.ANY)
+
+#: Events of a job that are shown.
+MOST_EVENTS = 100
+
+
 class AnyJson(serializers.JSONField):
     """Any JSON value."""
 
@@ -198,12 +205,50 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
         ]
 
 
+class CancellingSerializer(serializers.Serializer[Any]):
+    """How far a request to stop a job has come."""
+
+    requested_at = serializers.DateTimeField()
+    mode = serializers.ChoiceField(choices=["asked", "graced", "forced"])
+    stage = serializers.ChoiceField(
+        choices=["requested", "soft", "killed"],
+        help_text="soft: its soft limit was raised; killed: its process was, with all that it had started.",
+    )
+    outcome = serializers.CharField(allow_null=True, help_text="How the job ended; null while it runs.")
+
+
+class EventSerializer(serializers.ModelSerializer[JobEvent]):
+    """Something that happened to a job beside its runs."""
+
+    detail = JsonObject(help_text="Further facts, by kind.")
+
+    class Meta:
+        model = JobEvent
+        fields = ["at", "kind", "text", "detail"]
+
+
 class JobDetailSerializer(JobSerializer):
     attempts = serializers.SerializerMethodField(help_text="Oldest first; the last may be running.")
+    events = serializers.SerializerMethodField(help_text="What happened to it beside its runs; the newest 100.")
+    cancelling = serializers.SerializerMethodField(help_text="Null unless it was asked to stop while it ran.")
+    waits_for = serializers.SerializerMethodField(help_text="The pauses and limits that hold a queued job back.")
 
     class Meta(JobSerializer.Meta):
-        fields = [*JobSerializer.Meta.fields, "attempts"]
+        fields = [*JobSerializer.Meta.fields, "limit_key", "waits_for", "attempts", "events", "cancelling"]
         read_only_fields = fields
+
+    @extend_schema_field(EventSerializer(many=True))
+    def get_events(self, job: Job) -> list[Any]:
+        newest = list(job.events.order_by("-at", "-id")[:MOST_EVENTS])
+        return list(EventSerializer(reversed(newest), many=True).data)
+
+    @extend_schema_field(CancellingSerializer(allow_null=True))
+    def get_cancelling(self, job: Job) -> Any:
+        found = cancelling_of(job)
+        return CancellingSerializer(found).data if found is not None else None
+
+    def get_waits_for(self, job: Job) -> list[str]:
+        return reasons_to_wait(job)
 
     @extend_schema_field(AttemptSerializer(many=True))
     def get_attempts(self, job: Job) -> list[Any]:
@@ -259,6 +304,9 @@ class QueueSerializer(serializers.Serializer[Any]):
     running = serializers.IntegerField()
     oldest_waiting_seconds = serializers.FloatField(allow_null=True)
     workers = serializers.IntegerField(help_text="Workers alive that serve it.")
+    held = serializers.IntegerField(help_text="Of those that wait: held back by a pause or a limit.")
+    paused = serializers.BooleanField()
+    limits = serializers.CharField(allow_blank=True, help_text="Its pause and its limits in words.")
 
 
 class WorkerSerializer(serializers.ModelSerializer[Worker]):
@@ -285,6 +333,12 @@ class StrictBoolean(serializers.BooleanField):
         if not isinstance(data, bool):
             raise serializers.ValidationError("must be true or false")
         return data
+
+
+class CancelSerializer(StrictSerializer):
+    force = StrictBoolean(
+        default=False, help_text="Kill a running job's process at once, with all that it started, instead of asking."
+    )
 
 
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):

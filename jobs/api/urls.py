@@ -1,6 +1,20 @@
-from django.urls import path
+from django.urls import URLPattern, path
 
-from jobs.api import effect_views, job_views, schema, system_views, token_views
+from jobs.api import effect_views, job_views, limit_views, schema, system_views, token_views
+
+
+def _scoped(scope: str, prefix: str) -> list[URLPattern]:
+    """Pause, resume and limits of a queue, a task, or everything (whose limits are those of `limits/` itself)."""
+    options = {"scope": scope or "everything"}
+    word = scope or "everything"
+    paths = [
+        path(f"{prefix}pause/", limit_views.PauseView.as_view(**options), name=f"{word}-pause"),
+        path(f"{prefix}resume/", limit_views.ResumeView.as_view(**options), name=f"{word}-resume"),
+    ]
+    if scope:
+        paths.append(path(f"{prefix}limits/", limit_views.ScopedLimitsView.as_view(**options), name=f"{word}-limits"))
+    return paths
+
 
 # An id may hold any character, a slash too; so the paths that go on after it come first.
 urlpatterns = [
@@ -11,6 +25,10 @@ urlpatterns = [
     path("jobs/<path:job_id>/", job_views.JobView.as_view(), name="job"),
     path("tasks/", system_views.TasksView.as_view(), name="tasks"),
     path("queues/", system_views.QueuesView.as_view(), name="queues"),
+    path("limits/", limit_views.LimitsView.as_view(), name="limits"),
+    *_scoped("", "limits/"),
+    *_scoped("queue", "queues/<str:name>/"),
+    *_scoped("task", "tasks/<str:name>/"),
     path("workers/", system_views.WorkersView.as_view(), name="workers"),
     path("schedules/", system_views.SchedulesView.as_view(), name="schedules"),
     path("schedules/<int:schedule_id>/run/", system_views.ScheduleRunView.as_view(), name="schedule-run"),

@@ -23,6 +23,7 @@ from jobs import strict_json
 from jobs.ledger.errors import JobRefused
 from jobs.models import ApiToken, Job
 from jobs.operators.jobs import JobNotChanged
+from jobs.operators.limits import LimitRefused, UnknownScope
 from jobs.operators.schedules import ScheduleNotFound
 from jobs.operators.timetables import ScheduleRefused
 from jobs.operators.tokens import TokenRefused
@@ -30,6 +31,7 @@ from jobs.registry import ArgumentsDoNotFit, UnknownTask
 from jobs.schedules.calls import ScheduleUnusable
 
 WRONG_USE = (
+    *(LimitRefused, UnknownScope),
     *(UnknownTask, ArgumentsDoNotFit, JobRefused, ScheduleNotFound, ScheduleRefused, TokenRefused),
     *(Job.DoesNotExist, ApiToken.DoesNotExist),
 )

@@ -79,7 +79,7 @@ def state_of(limit: Limit) -> LimitState:
         pause_reason=limit.pause_reason if paused else "",
         paused_by=limit.paused_by if paused else "",
         resume_at=limit.resume_at if paused else None,
-        changed_at=limit.changed_at,
+        changed_at=limit.changed_at if limit.pk else None,
         changed_by=limit.changed_by,
         text="; ".join(part for part in (pause_text(limit) if paused else "", limit_text(limit)) if part),
     )

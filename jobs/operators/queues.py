@@ -10,7 +10,8 @@ from django.db.models.functions import Now
 
 from jobs.lanes import LANES
 from jobs.ledger.lease import LEASE_SECONDS
-from jobs.models import Job, State, Worker
+from jobs.models import Job, Scope, State, Worker
+from jobs.operators.limits import limit_states
 
 #: As long as the ledger leaves its jobs to it.
 SILENT_AFTER = timedelta(seconds=LEASE_SECONDS)
@@ -18,7 +19,10 @@ SILENT_AFTER = timedelta(seconds=LEASE_SECONDS)
 
 @dataclass(frozen=True)
 class QueueState:
-    """One queue. waiting: due, and not yet taken. oldest_waiting_seconds: since when the oldest of these is due."""
+    """One queue. waiting: due, and not yet taken. oldest_waiting_seconds: since when the oldest of these is due.
+
+    held: those of the waiting that a pause or a limit holds back. limits: its own pause and limits, in words.
+    """
 
     name: str
     lane: str
@@ -28,6 +32,9 @@ class QueueState:
     running: int
     oldest_waiting_seconds: float | None
     workers: int
+    held: int = 0
+    paused: bool = False
+    limits: str = ""
 
 
 def queue_states() -> list[QueueState]:
@@ -37,16 +44,19 @@ def queue_states() -> list[QueueState]:
             """
             SELECT queue, count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'scheduled'),
                    count(*) FILTER (WHERE state = 'running'),
-                   extract(epoch FROM clock_timestamp() - min(run_at) FILTER (WHERE state = 'queued'))::float8
+                   extract(epoch FROM clock_timestamp() - min(run_at) FILTER (WHERE state = 'queued'))::float8,
+                   count(*) FILTER (WHERE state = 'queued' AND held)
             FROM jobs_job WHERE state IN ('scheduled', 'queued', 'running') GROUP BY queue
             """
         )
         counts = {name: numbers for name, *numbers in cursor.fetchall()}
     served = list(workers().filter(state="alive").values_list("queues", flat=True))
+    limits = {limit.name: limit for limit in limit_states(Scope.QUEUE)}
     states = []
     for lane in LANES.values():
         for queue in lane.queues:
-            waiting, scheduled, running, oldest = counts.get(queue.name, [0, 0, 0, None])
+            waiting, scheduled, running, oldest, held = counts.get(queue.name, [0, 0, 0, None, 0])
+            limit = limits[queue.name]
             states.append(
                 QueueState(
                     name=queue.name,
@@ -57,6 +67,9 @@ def queue_states() -> list[QueueState]:
                     running=running,
                     oldest_waiting_seconds=None if oldest is None else round(max(oldest, 0.0), 1),
                     workers=sum(queue.name in queues for queues in served),
+                    held=held,
+                    paused=limit.paused,
+                    limits=limit.text,
                 )
             )
     return states
