@@ -50,7 +50,11 @@ def configure(conf: Any) -> None:
     conf.task_queues = queues(url)
     conf.broker_transport_options = _transport_options(url)
     if url.startswith("sentinel"):
-        conf.broker_url = without_options(url)
+        plain = without_options(url)
+        conf.broker_url = plain
+        # Celery's command line copies BROKER_URL to there, and reads it before the configuration.
+        if os.environ.get("CELERY_BROKER_URL") == url:
+            os.environ["CELERY_BROKER_URL"] = plain
     if url.startswith("amqp"):
         conf.task_default_queue_type = "quorum"
         conf.broker_heartbeat = HEARTBEAT_SECONDS
@@ -171,6 +175,15 @@ def state(app: Celery) -> str:
         return f"away: {type(exc.__cause__ or exc).__name__}"
 
 
+def redis_settings(app: Celery, names: Sequence[str]) -> dict[str, str | None]:
+    """What these settings of Redis are; None for one that our account may not read. Empty on RabbitMQ.
+
+    Raises kombu's OperationalError when it is away.
+    """
+    with _asked(app) as asked:
+        return {} if asked.is_rabbitmq else {name: asked.setting_of_redis(name) for name in names}
+
+
 class _Asked:
     """An open connection with short timeouts, for questions alone. Opened without Kombu's retries and their waits."""
 
@@ -262,6 +275,16 @@ class _Asked:
         except ResponseError as exc:
             return f"refuses writes: {str(exc).split()[0][:40]}"
         return "ok"
+
+    def setting_of_redis(self, name: str) -> str | None:
+        from redis.exceptions import ResponseError
+
+        try:
+            found = dict(self.redis.config_get(name))
+        except ResponseError:
+            return None
+        value = found.get(name, found.get(name.encode()))
+        return value.decode() if isinstance(value, bytes) else value
 
     def state_of_rabbitmq(self) -> str:
         """Out of memory or disk, RabbitMQ answers but reads no message: then this one is never confirmed."""

@@ -51,6 +51,7 @@ class Window:
     lane: Lane
     number: int
     ahead: int = LEAST_AHEAD
+    was_full: bool = False
 
     def take(self, cursor: Cursor) -> tuple[list[dict[str, Any]], bool] | None:
         """Lock the rows whose turn it is. In a transaction of the caller's, who then sends them and notes it.
@@ -68,8 +69,11 @@ class Window:
             return [], is_owed and children > 0
         cursor.execute(_NEXT, {"queues": self.lane.queue_names, "limit": room})
         taken = rows(cursor)
-        self._adapt(is_starved=ahead == 0 and len(taken) == room)
-        return taken, len(taken) == room
+        is_full = len(taken) == room
+        # All that the last look sent is taken already, and there was more to send.
+        self._adapt(is_starved=ahead == 0 and self.was_full)
+        self.was_full = is_full
+        return taken, is_full
 
     def _room(self, children: int, ahead: int, running: int) -> int:
         if not self.lane.prefetch:

@@ -11,13 +11,14 @@ from django.core import checks
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 
+from jobs.ledger import broker
 from jobs.operators.queues import queue_states, workers
 from jobs.operators.schedules import all_schedules
 from jobs.schedules.next_runs import next_runs
 
 OVERDUE_AFTER = timedelta(minutes=1)
-BROKER_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -120,40 +121,33 @@ def _some(names: list[str]) -> str:
 _WITH_TABLES: tuple[Callable[[], list[Finding]], ...] = (_lanes, _beat, _schedules)
 
 
+#: What a Redis needs to be set to, and why.
+_WANTED = {
+    "maxmemory-policy": ("noeviction", "others throw waiting messages away when memory is full"),
+    "appendonly": ("yes", "without it a restart empties the queues, and every message is sent again"),
+}
+
+
 def _broker() -> list[Finding]:
-    remedy = "start it (make run starts an embedded one), or set REDIS_URL or BROKER_URL"
-    options = {"socket_connect_timeout": BROKER_SECONDS, "socket_timeout": BROKER_SECONDS}
+    app = current_app._get_current_object()
+    found = broker.state(app)
+    if found == "full":
+        remedy = "give it more memory or disk; until then jobs wait in Postgres, and sends succeed"
+        return [Finding("broker", "wrong", "full: it takes no messages", remedy)]
+    if found != "ok":
+        remedy = "start it (make run starts an embedded one), or set REDIS_URL or BROKER_URL"
+        return [Finding("broker", "wrong", f"not reachable: {found}", remedy)]
+    findings = [Finding("broker", "ok", "reachable")]
     try:
-        with current_app.connection_for_write(transport_options=options) as broker:
-            broker.ensure_connection(max_retries=1, timeout=BROKER_SECONDS, reraise_as_library_errors=False)
-            found = [Finding("broker", "ok", "reachable")]
-            if broker.transport.driver_type == "redis":
-                found += _redis(broker.default_channel.client)
-    except Exception as exc:
-        # Each transport has errors of its own.
-        reason = (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
-        return [Finding("broker", "wrong", f"not reachable: {reason}", remedy)]
-    return found
-
-
-def _redis(client: object) -> list[Finding]:
-    from redis import Redis
-    from redis.exceptions import ResponseError
-
-    assert isinstance(client, Redis)
-    wanted = {
-        "maxmemory-policy": ("noeviction", "others throw waiting messages away when memory is full"),
-        "appendonly": ("yes", "without it a restart empties the queues, and every message is sent again"),
-    }
-    found = []
-    for name, (value, reason) in wanted.items():
-        try:
-            set_to = dict(client.config_get(name)).get(name)
-        except ResponseError:
-            found.append(Finding("broker", "warning", f"{name} cannot be read", f"see that it is {value}: {reason}"))
-            continue
-        if set_to == value:
-            found.append(Finding("broker", "ok", f"{name} is {value}"))
+        settings_found = broker.redis_settings(app, list(_WANTED))
+    except OperationalError as exc:
+        return [Finding("broker", "wrong", f"not reachable: {str(exc)[:200]}", "see its log")]
+    for name, set_to in settings_found.items():
+        value, reason = _WANTED[name]
+        if set_to is None:
+            findings.append(Finding("broker", "warning", f"{name} cannot be read", f"see that it is {value}: {reason}"))
+        elif set_to == value:
+            findings.append(Finding("broker", "ok", f"{name} is {value}"))
         else:
-            found.append(Finding("broker", "wrong", f"{name} is {set_to}; {reason}", f"set it to {value}"))
-    return found
+            findings.append(Finding("broker", "wrong", f"{name} is {set_to}; {reason}", f"set it to {value}"))
+    return findings

@@ -2,33 +2,20 @@
 
 import base64
 import json
-import os
 import signal
 import subprocess
-import sys
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
 
+from jobs.ledger.broker import SEND_SECONDS
 from jobs.models import Job, State
 from jobs.stack.servers import Valkey
-from jobs.tests.live import database_url
+from jobs.tests.sending import send_from_a_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-_SEND = """
-import sys, time
-import django
-django.setup()
-from jobs import tasks
-task = getattr(tasks, sys.argv[2])
-began = time.monotonic()
-for n in range(5):
-    task.apply_async((float(sys.argv[3]),), task_id=f"{sys.argv[1]}-{n}")
-print(time.monotonic() - began)
-"""
 
 
 @pytest.fixture
@@ -46,24 +33,18 @@ def broker_url(server: Valkey) -> str:
     return f"redis+socket://{server.socket}"
 
 
-def send_five(server: Valkey, name: str, task: str = "echo", argument: str = "1") -> float:
-    """Send five jobs from a process of their own. Returns the seconds that the five sends took."""
-    environment = {
-        **os.environ,
-        "DATABASE_URL": database_url(),
-        "BROKER_URL": broker_url(server),
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", _SEND, name, task, argument],
-        env=environment,
-        cwd=Path(__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
+def send_five(server: Valkey, name: str, task: str = "echo", argument: str = "1") -> None:
+    """Send five jobs from a process of their own, and have its sends take no second, whatever the broker does."""
+    said = send_from_a_process(
+        f"""
+        began = time.monotonic()
+        for n in range(5):
+            tasks.{task}.apply_async(({argument},), task_id=f"{name}-{{n}}")
+        print(time.monotonic() - began)
+        """,
+        BROKER_URL=broker_url(server),
     )
-    return float(done.stdout)
+    assert float(said) < SEND_SECONDS  # a send that waits for the broker takes at least its time limit
 
 
 def all_succeeded(name: str) -> bool:
@@ -94,6 +75,90 @@ def test_sends_do_not_wait_for_a_hung_broker(valkey, live_worker, until):
     finally:
         valkey.process.send_signal(signal.SIGCONT)
     until(lambda: all_succeeded("hung"), 40)
+
+
+_STATES = """
+from celery import current_app
+from jobs import health
+from jobs.operators.health import examine
+began = time.monotonic()
+print(health.states()["broker"])
+print([f"{found.state} {found.detail}" for found in examine() if found.part == "broker"][0])
+"""
+
+
+def test_sends_do_not_notice_that_the_broker_is_full(valkey, live_worker, until):
+    live_worker("default", BROKER_URL=broker_url(valkey))
+    client = redis.Redis(unix_socket_path=str(valkey.socket))
+    client.config_set("maxmemory", "1mb")
+    client.eval("return 1", 0)
+
+    send_five(valkey, "full")
+
+    said = send_from_a_process(_STATES, BROKER_URL=broker_url(valkey)).splitlines()
+    assert said == ["full", "wrong full: it takes no messages"]
+    assert Job.objects.filter(pk__startswith="full", state=State.QUEUED, sent_at=None).count() == 5
+    client.config_set("maxmemory", "0")
+    until(lambda: all_succeeded("full"), 40)
+
+
+def test_a_hung_broker_is_told_of_within_seconds(valkey):
+    assert valkey.process is not None
+    valkey.process.send_signal(signal.SIGSTOP)
+    try:
+        said = send_from_a_process(_STATES + "print(time.monotonic() - began)", BROKER_URL=broker_url(valkey))
+    finally:
+        valkey.process.send_signal(signal.SIGCONT)
+    readiness, doctor, seconds = said.splitlines()
+    assert readiness == "away: TimeoutError"
+    assert doctor == "wrong not reachable: away: TimeoutError"
+    assert float(seconds) < 10
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("keeps_a_file", [True, False])
+def test_all_jobs_run_once_although_the_broker_is_killed_under_load(keeps_a_file, valkey, live_worker, until):
+    valkey.throwaway = not keeps_a_file
+    valkey.stop()
+    valkey.run(subprocess.DEVNULL)
+    live_worker("default", BROKER_URL=broker_url(valkey))
+    for turn in range(3):
+        send_five(valkey, f"killed-{turn}", "sleep", "0.2")
+        assert valkey.process is not None
+        valkey.process.kill()
+        valkey.process.wait()
+        send_five(valkey, f"away-{turn}", "sleep", "0.2")
+        valkey.run(subprocess.DEVNULL)
+
+    until(lambda: Job.objects.filter(state=State.SUCCEEDED).count() == 30, 60)
+    assert set(Job.objects.values_list("attempt", flat=True)) == {1}
+
+
+@pytest.mark.long
+def test_workers_come_back_soon_after_a_long_outage(valkey, live_worker, until):
+    """Celery alone waits longer with each attempt, up to half a minute."""
+    worker = live_worker("default", BROKER_URL=broker_url(valkey))
+    assert valkey.process is not None
+    valkey.process.kill()
+    valkey.process.wait()
+    send_five(valkey, "long")
+    time.sleep(30)
+
+    valkey.run(subprocess.DEVNULL)
+
+    until(lambda: all_succeeded("long"), 10)
+    assert worker.process.poll() is None
+
+
+@pytest.mark.long
+def test_messages_that_are_wiped_are_sent_again(valkey, live_worker, until):
+    live_worker("default", concurrency=1, BROKER_URL=broker_url(valkey))
+    send_five(valkey, "wiped", "sleep", "1")
+    until(Job.objects.filter(pk__startswith="wiped", state=State.RUNNING).exists)
+
+    redis.Redis(unix_socket_path=str(valkey.socket)).flushall()
+
+    until(lambda: all_succeeded("wiped"), 30)
 
 
 def test_jobs_that_a_worker_had_fetched_run_after_a_restart_of_the_broker(valkey, live_worker, until):

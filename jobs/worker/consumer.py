@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -18,6 +19,8 @@ logger = logging.getLogger(__name__)
 EVENT_LINGER_SECONDS = 0.1
 #: A group goes out early when it has so many.
 EVENTS_IN_A_GROUP = 200
+#: Between two attempts to connect to the broker.
+LONGEST_PAUSE_SECONDS = 2.0
 
 
 class LedgerConsumer(Consumer):
@@ -32,6 +35,13 @@ class LedgerConsumer(Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._events_due_at = 0.0
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Try every two seconds for as long as the broker is away; Celery's own pauses grow to half a minute."""
+        conn.ensure_connection = partial(
+            conn.ensure_connection, interval_start=0.5, interval_step=0.5, interval_max=LONGEST_PAUSE_SECONDS
+        )
+        return super().ensure_connected(conn)
 
     def on_send_event_buffered(self) -> None:
         """An event was gathered."""
