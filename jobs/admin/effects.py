@@ -131,8 +131,8 @@ class EffectAdmin(ReadOnlyAdmin):
         )
 
     @display(description="Target")
-    def target_cell(self, effect: Effect) -> str:
-        return show.one_line(effect.target) or show.DASH
+    def target_cell(self, effect: Effect) -> SafeString | str:
+        return format_html('<span class="sy-break">{}</span>', show.one_line(effect.target, 60)) or show.DASH
 
     @display(description="Tries")
     def tries_cell(self, effect: Effect) -> str:

@@ -66,7 +66,9 @@ class Effect(models.Model):
     copies = models.PositiveIntegerField(null=True, help_text="How many of it the far side had when it was counted.")
 
     is_uncertain = models.GeneratedField(
-        expression=Q(state=EffectState.UNCERTAIN), output_field=models.BooleanField(), db_persist=True
+        expression=Q(state=EffectState.UNCERTAIN),  # type: ignore[arg-type]  # the stubs know of no conditions
+        output_field=models.BooleanField(),
+        db_persist=True,
     )
 
     class Meta:

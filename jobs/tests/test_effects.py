@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from jobs.ledger import effects as store
 from jobs.ledger import lease
 from jobs.ledger.errors import JobMovedOn, Snooze
 from jobs.ledger.run import Run, set_current
-from jobs.models import Effect, EffectState, State
+from jobs.models import Effect, EffectState, Job, State
 from jobs.registry import NO_POLICY
 from jobs.tests.factories import make_job
 from jobs.tests.far_side import STEPS, FarSide
@@ -168,7 +169,7 @@ def test_a_far_side_that_is_not_there_was_not_asked(far_side: FarSide) -> None:
 def test_nothing_is_tried_while_the_look_up_does_not_answer(far_side: FarSide) -> None:
     far_side.steps = ["reset after storing"]
     far_side.look_up_fails = True
-    options = {"kind": "test", "timeout_seconds": 1, "look_up": looker(far_side, "k")}
+    options: dict[str, Any] = {"kind": "test", "timeout_seconds": 1, "look_up": looker(far_side, "k")}
     for _ in range(3):
         with pytest.raises(effects.EffectUnknown):
             effects.once("k", poster(far_side, "k"), **options)
@@ -284,6 +285,26 @@ def test_a_try_that_may_be_under_way_elsewhere_is_waited_for(far_side: FarSide) 
     assert far_side.carried_out == ["k"]
 
 
+def test_of_many_at_once_one_tries(far_side: FarSide) -> None:
+    outcomes: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcomes.append(effects.once("k", poster(far_side, "k"), kind="test"))
+        except (Snooze, JobMovedOn) as exc:
+            outcomes.append(type(exc))
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(outcomes) == 8
+    assert far_side.carried_out == ["k"]
+    assert state_of("k").attempts == 1
+
+
 def test_an_answer_that_comes_after_another_took_over_has_the_far_side_looked_at(far_side: FarSide) -> None:
     def call(attempt: effects.Try) -> Any:
         attempt.check()
@@ -386,6 +407,8 @@ def test_a_second_copy_is_found_a_while_later(monkeypatch: pytest.MonkeyPatch) -
     with connection.cursor() as cursor:
         cursor.execute("UPDATE jobs_effect SET check_at = clock_timestamp()")
 
+    ledger_connection.effects().use(lambda open_connection: store.sweep(open_connection, None))  # type: ignore[arg-type]
+    assert Job.objects.get().task == "jobs.check_effects"
     assert copies.check_copies() == {"counted": 2, "doubled": 1, "put_off": 0}
 
     assert dict(Effect.objects.values_list("key", "copies")) == at_the_far_side

@@ -98,8 +98,8 @@ class OnAnyPort(Controller):
     """Takes a port that is free; the controller's own first connection must then learn which."""
 
     def _trigger_server(self) -> None:
-        assert self.server is not None
-        self.port = self.server.sockets[0].getsockname()[1]
+        server: Any = self.server
+        self.port = server.sockets[0].getsockname()[1]
         super()._trigger_server()
 
 
