@@ -6,7 +6,7 @@ one's commit. What follows looks at the row in the way, and folds the send into 
 
 from dataclasses import dataclass
 
-from jobs.ledger import states
+from jobs.ledger import cancel, states
 from jobs.ledger.connection import claims
 from jobs.ledger.errors import JobRefused
 from jobs.ledger.events import note
@@ -78,11 +78,10 @@ def supersede(cursor: states.Cursor, record: Record, sender: str = "") -> list[s
     reason = f"superseded by job {record.id}"
     for job_id, state in superseded:
         if state == "running":
-            states.request_cancel(cursor, job_id, reason)
+            cancel.request(cursor, job_id, reason, by=record.id)
             keys.release_key(cursor, job_id)
-            done = "it was asked to stop"
         else:
             states.discard(cursor, job_id, reason)
-            done = "it was discarded unrun"
-        note(cursor, job_id, "superseded", f"Job {record.id} of the same key came: {done}.", by=record.id)
+            text = f"Job {record.id} of the same key came: this one, which waited, was discarded."
+            note(cursor, job_id, "superseded", text, by=record.id)
     return [job_id for job_id, _ in superseded]
