@@ -101,23 +101,23 @@ def end_attempt(
             FROM jobs_job WHERE id = %(id)s AND claim_id = %(claim)s AND state = 'running' FOR UPDATE),
         ended AS (
             UPDATE jobs_job AS j
-            SET state = %(state)s, claim_id = NULL, sent_at = NULL, sends = 0, held = false, error = %(error)s,
-                crashes = j.crashes + %(crashes)s, uncounted = j.uncounted + %(uncounted)s,
+            SET state = %(state)s::text, claim_id = NULL, sent_at = NULL, sends = 0, held = false, error = %(error)s::text,
+                crashes = j.crashes + %(crashes)s::int, uncounted = j.uncounted + %(uncounted)s::int,
                 -- Who asked a running job to stop has been noted already; what made it stop is added.
-                reason = CASE WHEN %(state)s = 'cancelled'
+                reason = CASE WHEN %(state)s::text = 'cancelled'
                               THEN concat_ws('; ', COALESCE(NULLIF(j.reason, ''), %(reason)s), NULLIF(%(message)s, ''))
-                              ELSE %(reason)s END,
-                finished_at = CASE WHEN %(finished)s THEN h.ended END,
-                run_at = CASE WHEN %(forever)s THEN '9000-01-01T00:00Z'
+                              ELSE %(reason)s::text END,
+                finished_at = CASE WHEN %(finished)s::bool THEN h.ended END,
+                run_at = CASE WHEN %(forever)s::bool THEN '9000-01-01T00:00Z'
                               WHEN %(delay)s::float8 IS NOT NULL THEN h.ended + make_interval(secs => %(delay)s::float8)
                               WHEN %(run_at)s::timestamptz IS NOT NULL THEN %(run_at)s::timestamptz
                               ELSE j.run_at END,
-                task = COALESCE(%(task)s, j.task), args = COALESCE(%(args)s::jsonb, j.args),
+                task = COALESCE(%(task)s::text, j.task), args = COALESCE(%(args)s::jsonb, j.args),
                 kwargs = COALESCE(%(kwargs)s::jsonb, j.kwargs), embed = COALESCE(%(embed)s::jsonb, j.embed),
-                queue = COALESCE(%(queue)s, j.queue),
+                queue = COALESCE(%(queue)s::text, j.queue),
                 headers = j.headers || COALESCE(%(headers)s::jsonb, '{}'::jsonb),
-                max_attempts = GREATEST(j.max_attempts, CASE WHEN %(finished)s THEN 0
-                                                             ELSE j.attempt - j.uncounted - %(uncounted)s + 1 END)
+                max_attempts = GREATEST(j.max_attempts, CASE WHEN %(finished)s::bool THEN 0
+                                                             ELSE j.attempt - j.uncounted - %(uncounted)s::int + 1 END)
             FROM held AS h WHERE j.id = h.id RETURNING j.id)
         INSERT INTO jobs_attempt (job_id, number, worker, pid, claim_id, started_at, finished_at, outcome, error_class,
                                   message, traceback)
