@@ -262,6 +262,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "JobState": "jobs.models.job.State.choices",
+        "EffectState": "jobs.models.effect.EffectState.choices",
         "WorkerState": ["alive", "silent", "stopped"],
     },
     "POSTPROCESSING_HOOKS": [

@@ -38,7 +38,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         mine = Job.objects.filter(state=State.RUNNING, worker=OuterRef("pk")).order_by().values("worker")
         running = Coalesce(Subquery(mine.annotate(count=Count("pk")).values("count")), 0)
-        return workers().annotate(running=running).order_by(*self.ordering)
+        return workers().annotate(running_jobs=running).order_by(*self.ordering)
 
     def change_view(self, request: HttpRequest, object_id: str, *args: object, **kwargs: object) -> HttpResponse:
         self.require_view(request)
@@ -65,7 +65,7 @@ class WorkerAdmin(ReadOnlyAdmin):
     def running_cell(self, worker: Any) -> SafeString:
         query = urlencode({"state": "running", "worker": worker.name})
         url = f"{reverse('admin:jobs_job_changelist')}?{query}"
-        return format_html('<a class="sy-link" href="{}">{}</a>', url, worker.running)
+        return format_html('<a class="sy-link" href="{}">{}</a>', url, worker.running_jobs)
 
     @display(description="Memory")
     def memory_cell(self, worker: Worker) -> str:
