@@ -47,7 +47,8 @@ class FarSide:
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._port = self._listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._accepting = threading.Thread(target=self._serve, daemon=True)
+        self._accepting.start()
 
     @property
     def url(self) -> str:
@@ -58,8 +59,13 @@ class FarSide:
         return self.url.replace("/post", "/known")
 
     def close(self) -> None:
+        if self._listener.fileno() < 0:
+            return
         self.released.set()
+        # Closed alone, it would go on listening for the thread that waits in accept().
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._accepting.join()
 
     def _serve(self) -> None:
         while True:
