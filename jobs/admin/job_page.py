@@ -15,8 +15,11 @@ from jobs.admin import show
 from jobs.admin.effects import effects_of
 from jobs.admin.job_actions import offered
 from jobs.admin.unique_fields import key_text
-from jobs.models import Attempt, AuditEntry, Job, State
+from jobs.admin.workflow import workflow_part
+from jobs.ledger.limits import reasons_to_wait
+from jobs.models import Attempt, AuditEntry, Job, JobEvent, State
 from jobs.models.job import UNFINISHED
+from jobs.operators.cancelling import cancelling_of
 from jobs.registry import UnknownTask, describe
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 MOST_ATTEMPTS = 50
 MOST_CHILDREN = 50
 MOST_AUDIT_ENTRIES = 20
+MOST_EVENTS = 100
 
 
 def status_of(job: Job) -> dict[str, Any]:
@@ -56,9 +60,11 @@ def job_page(model_admin: "BaseAdmin", request: HttpRequest, job: Job) -> HttpRe
         summary=_summary(job),
         facts=_facts(request, job),
         attempts=_attempts(job),
+        events=_events(job),
         attempts_left_out=max(0, job.attempt - MOST_ATTEMPTS),
         arguments={"args": show.pretty_json(job.args), "kwargs": show.pretty_json(job.kwargs)},
         result=_result(job),
+        workflow=workflow_part(job),
         relatives=_relatives(job),
         audit=_audit(request, job),
         effects=effects_of(request, job),
@@ -77,7 +83,7 @@ def _facts(request: HttpRequest, job: Job) -> list[tuple[str, Any]]:
     facts: list[tuple[str, Any]] = [
         ("Id", format_html('<code class="sy-break">{}</code>', job.pk)),
         ("Queue", f"{job.queue}, priority {job.priority} (9 is taken first)"),
-        ("Attempt", f"{job.attempt} of {job.max_attempts}"),
+        ("Attempt", show.attempts_text(job)),
         ("Worker", f"{job.worker} (process {job.pid})" if job.worker else ""),
         ("Created", show.exact(job.created_at)),
         ("Runs at" if job.state == State.SCHEDULED else "Was due", show.exact(job.run_at)),
@@ -86,13 +92,20 @@ def _facts(request: HttpRequest, job: Job) -> list[tuple[str, Any]]:
         ("Finished", show.exact(job.finished_at) if job.finished_at else ""),
         ("Ran for", show.duration_text(length) if length is not None else ""),
         ("Expires", show.exact(job.expires_at) if job.expires_at else ""),
-        ("Asked to stop", show.exact(job.cancel_requested_at) if job.cancel_requested_at else ""),
+        ("Asked to stop", _cancelling(job)),
+        ("Waits for", "; ".join(reasons_to_wait(job))),
         ("Reason", job.reason),
         ("Unique key", key_text(job)),
         ("Holds its key until", show.exact(job.unique_until) if job.unique_until else ""),
+        ("Limit key", job.limit_key or ""),
         ("Origin", _origin(request, job)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _cancelling(job: Job) -> Any:
+    found = cancelling_of(job)
+    return format_html("{}: {}", show.exact(found.requested_at), found.sentence()) if found else ""
 
 
 def _origin(request: HttpRequest, job: Job) -> Any:
@@ -122,10 +135,16 @@ def _attempts(job: Job) -> list[dict[str, Any]]:
     return rows + [_ended(attempt) for attempt in ended]
 
 
+def _events(job: Job) -> list[dict[str, Any]]:
+    """What happened to it beside its runs, the newest first."""
+    newest = JobEvent.objects.filter(job_id=job.pk).order_by("-at", "-id")[:MOST_EVENTS]
+    return [{"at": show.exact(event.at), "kind": event.kind.replace("_", " "), "text": event.text} for event in newest]
+
+
 def _ended(attempt: Attempt) -> dict[str, Any]:
     return {
         "number": attempt.number,
-        "outcome": show.pill(attempt.outcome, attempt.outcome),
+        "outcome": show.pill(attempt.outcome, attempt.get_outcome_display().lower()),
         "worker": attempt.worker,
         "pid": attempt.pid,
         "started": show.exact(attempt.started_at),

@@ -103,7 +103,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @display(description="Attempt")
     def attempt_cell(self, job: Job) -> str:
-        return f"{job.attempt} of {job.max_attempts}"
+        return show.attempts_text(job)
 
     @display(description="Worker")
     def worker_cell(self, job: Job) -> SafeString | str:
@@ -164,8 +164,7 @@ class JobAdmin(ReadOnlyAdmin):
                 action_name=f"{name}_selected",
                 back=request.get_full_path(),
             )
-        options = {"reason": request.POST.get("reason", "")} if action.takes_reason else {}
-        tally = each(action.service, actor_of(request), ids, **options)
+        tally = each(action.service, actor_of(request), ids, **action.options(request.POST))
         level = messages.SUCCESS if tally.changed and not tally.skipped else messages.WARNING
         messages.add_message(request, level, f"{tally.sentence(action.done)}.")
         return HttpResponseRedirect(request.get_full_path())

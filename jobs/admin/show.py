@@ -126,3 +126,11 @@ def job_link(job_id: str, text: str | None = None) -> SafeString:
 
 def bytes_text(count: int | None) -> str:
     return DASH if count is None else f"{count / 1_048_576:,.0f} MiB"
+
+
+def attempts_text(job: Job) -> str:
+    """ "2 of 4", with what took its process with it: "2 of 4, 1 crash"."""
+    text = f"{job.attempts_used} of {job.max_attempts}"
+    if job.crashes:
+        text += f", {job.crashes} crash{'es' if job.crashes > 1 else ''}"
+    return text

@@ -17,13 +17,11 @@ from jobs.operators.cancelling import cancelling_of
 from jobs.registry import UnknownTask, find_task
 from jobs.unique_options import QUEUED, UNFINISHED
 
-
-@extend_schema_field(OpenApiTypes.ANY)
-
 #: Events of a job that are shown.
 MOST_EVENTS = 100
 
 
+@extend_schema_field(OpenApiTypes.ANY)
 class AnyJson(serializers.JSONField):
     """Any JSON value."""
 
@@ -132,6 +130,10 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     state = serializers.ChoiceField(choices=State.choices)
     args = JsonList()
     kwargs = JsonObject()
+    attempt = serializers.IntegerField(
+        source="attempts_used", help_text="Runs so far that count: not those that crashed, were handed back or snoozed."
+    )
+    crashes = serializers.IntegerField(help_text="Runs that ended with their process or their worker.")
     worker = serializers.SerializerMethodField(help_text="That runs it, or ran it last.")
     progress = serializers.FloatField(allow_null=True, help_text="From 0 to 1.")
     error = serializers.SerializerMethodField(help_text="The latest error in one line.")
@@ -145,7 +147,7 @@ class JobSerializer(serializers.ModelSerializer[Job]):
             *("id", "task", "args", "kwargs", "queue", "priority", "state", "attempt", "max_attempts", "unique_key"),
             *("run_at", "created_at", "started_at", "finished_at", "worker", "progress", "error", "result", "origin"),
             *("origin_detail", "progress_note", "reason", "cancel_requested_at", "expires_at"),
-            *("parent_id", "root_id", "group_id"),
+            *("parent_id", "root_id", "group_id", "crashes"),
         ]
         read_only_fields = fields
 
