@@ -11,9 +11,11 @@ from django.utils.http import urlencode
 from django_celery_beat.models import PeriodicTask
 
 from jobs.admin import show
+from jobs.admin.limits import scope_url
 from jobs.admin.paginator import CAP
 from jobs.admin.workers import worker_pill
-from jobs.models import Job, State
+from jobs.models import Job, Scope, State
+from jobs.operators.limits import limit_states
 from jobs.operators.queues import QueueState, queue_states, workers
 from jobs.schedules.next_runs import describe_schedule, next_runs
 
@@ -31,6 +33,11 @@ def control_room(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         context |= {
             "tiles": _tiles(states),
             "queues": [_queue(state) for state in states],
+            "held_back": [
+                {"title": state.title, "text": state.text, "url": scope_url(state.scope, state.name)}
+                for state in limit_states()
+                if state.paused
+            ],
             "failures": _failures(),
             "failures_url": jobs_url(state="failed"),
         }
@@ -84,6 +91,9 @@ def _queue(state: QueueState) -> dict[str, Any]:
         "oldest": show.DASH if oldest is None else show.duration_text(timedelta(seconds=oldest)),
         "counts": [(f"{count:,}", jobs_url(state=name, queue=state.name)) for name, count in counts],
         "workers": state.workers,
+        "limits": state.limits,
+        "paused": state.paused,
+        "url": scope_url(Scope.QUEUE, state.name),
         "deserted": bool(state.waiting) and not state.workers,
     }
 

@@ -23,6 +23,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         (
             ("Jobs", "work_history", "jobs.view_job", "jobs_job_changelist"),
             ("Enqueue", "add_circle", "jobs.enqueue_job", "jobs_job_enqueue"),
+            ("Queues", "tune", "jobs.view_job", "jobs_limit_changelist"),
             (
                 "Schedules",
                 "schedule",

@@ -9,6 +9,7 @@ from django.core.cache import cache
 from jobs.models import AuditEntry, Job, Limit
 from jobs.operators.actors import command_actor
 from jobs.operators.limits import limit_states, parse_duration, parse_rate, pause, set_limits
+from jobs.tests.admin_helpers import client_with, job_page_url, said
 from jobs.tests.api_client import VIEW, caller, person, post, problem, root
 from jobs.tests.factories import make_job
 from jobs.tests.test_commands import refusal, run
@@ -177,3 +178,63 @@ def test_a_task_whose_code_is_gone_can_still_be_let_go_of() -> None:
     assert set_limits(command_actor(), "task", "gone", {"concurrency": None}).concurrency is None
     assert "gone" in [state.name for state in limit_states("task")]
     assert not Job.objects.exists()
+
+
+# --- the admin ------------------------------------------------------------------------------------------------------
+
+SCOPE = "/admin/jobs/limit/scope/"
+
+
+@pytest.mark.parametrize(("scope", "name"), [("queue", "default"), ("task", "selftest.echo"), ("everything", "")])
+def test_each_scope_has_a_page_that_pauses_resumes_and_limits(scope: str, name: str) -> None:
+    client = client_with("jobs.view_job", "jobs.pause_queue", "jobs.manage_limits")
+    url = f"{SCOPE}?scope={scope}&name={name}"
+
+    assert "is paused" in said(client.post(url, {"action": "pause", "reason": "<b>deploy</b>", "length": "5m"}))
+    page = client.get(url).content.decode()
+    assert "&lt;b&gt;deploy&lt;/b&gt;" in page
+    assert "&lt;b&gt;deploy&lt;/b&gt;" in client.get("/admin/").content.decode()
+    client.post(url, {"action": "resume"})
+    client.post(url, {"action": "limits", "concurrency": "2", "rate": "10", "rate_seconds": "60"})
+    assert "2 running at once, 10 started a minute" in client.get("/admin/jobs/limit/").content.decode()
+    limit = Limit.objects.get(scope=scope)
+    assert (limit.concurrency, limit.key_concurrency, limit.rate, limit.paused_at) == (2, None, 10, None)
+    assert [entry[:2] for entry in audit()] == [
+        *(("admin", "limit.pause"), ("admin", "limit.resume"), ("admin", "limit.change")),
+    ]
+
+
+def test_the_pages_ask_for_permissions() -> None:
+    url = f"{SCOPE}?scope=queue&name=default"
+    assert client_with().get("/admin/jobs/limit/").status_code == 403
+    assert client_with(name="bob").get(url).status_code == 403
+    looker = client_with("jobs.view_job", name="eve")
+    assert looker.get("/admin/jobs/limit/").status_code == 200
+    assert '<form method="post" class="sy-form"' not in looker.get(url).content.decode()
+    for action in ("pause", "resume"):
+        assert looker.post(url, {"action": action}).status_code == 403
+    assert looker.post(url, {"action": "limits", "concurrency": "1", "rate_seconds": "1"}).status_code == 403
+    assert not Limit.objects.exists()
+
+
+def test_what_cannot_be_is_said_beside_its_field() -> None:
+    client = client_with("jobs.view_job", "jobs.pause_queue", "jobs.manage_limits")
+    url = f"{SCOPE}?scope=queue&name=default"
+
+    assert (
+        "to let nothing start, pause it"
+        in client.post(url, {"action": "limits", "concurrency": "0", "rate_seconds": "60"}).content.decode()
+    )
+    assert client.post(url, {"action": "pause", "length": "for ever"}).status_code == 200
+    assert "unknown queue" in said(client.get(f"{SCOPE}?scope=queue&name=%00express"))
+    assert "is none of" in said(client.get(f"{SCOPE}?scope=planet"))
+    assert not Limit.objects.filter(concurrency__isnull=False).exists()
+
+
+def test_a_jobs_page_says_what_it_waits_for() -> None:
+    job = make_job(held=True)
+    set_limits(command_actor(), "queue", "default", {"concurrency": 1})
+
+    html = client_with("jobs.view_job").get(job_page_url(job)).content.decode()
+
+    assert "queue default: 1 running at once" in html
