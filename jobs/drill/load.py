@@ -28,8 +28,10 @@ MIXTURE = {
     "chain": 7,
     "chord": 7,
     "only": 6,
+    "burst": 2,
 }
-WORKFLOWS = ("chain", "chord")
+BURST = 30
+NEW_IDS = ("chain", "chord", "burst")
 QUEUES = ("default", "default", "default", "fast_lane", "embedding")
 HTTP_SECONDS = 10.0
 
@@ -65,7 +67,7 @@ class Sender:
     def commit(self, kind: str, send: Callable[[str], Sent]) -> None:
         """Send in a transaction, again until it commits: under the same id, if its outcome is unknown.
 
-        The parts of a workflow get ids of their own each time, so one whose outcome is unknown is not sent again.
+        Those that are several jobs get new ids each time, so one whose outcome is unknown is not sent again.
         """
         from django.db import DatabaseError, InterfaceError, connection, transaction
 
@@ -84,7 +86,7 @@ class Sender:
                 sys.stderr.write(f"{kind}: {state}: {str(exc).strip()[:200]}\n")
                 connection.close()
             self.note(kind, state, sent, began)
-            if state == "committed" or self.stopping or (state == "unknown" and kind in WORKFLOWS):
+            if state == "committed" or self.stopping or (state == "unknown" and kind in NEW_IDS):
                 return
             time.sleep(0.2)
             began = time.time()
@@ -139,6 +141,13 @@ class Sender:
         step, join = current_app.tasks["drill.part"], current_app.tasks["drill.join"]
         result = chord([step.s(value).set(queue=self._queue()) for value in values], join.s(values)).apply_async()
         return [*(member.id for member in result.parent.results), result.id], None
+
+    def send_burst(self, _: str) -> Sent:
+        """More at once than there are processes, so that some wait in the broker."""
+        ids = [str(uuid.uuid4()) for _ in range(BURST)]
+        for job_id in ids:
+            self._apply("drill.part", {"value": 1, "seconds": 0.1}, job_id)
+        return ids, None
 
     def send_only(self, job_id: str) -> Sent:
         key = f"{self.options['number']}-{self.random.randint(1, 3)}"

@@ -23,8 +23,8 @@ class Scene:
     """What a fault has to work with, and where it notes what it saw.
 
     rng: the fault's own, from the drill's seed. tag: what its senders' journals are named by. long: whether outages
-    may take minutes. hit: the jobs that it hit, which must run again; times are of time.time(). broken: what did not
-    come out as expected, in sentences.
+    may take minutes. hit: the jobs that it hit, which must run again, and when; times are of time.time(). broken: what
+    did not come out as expected, in sentences.
     """
 
     system: System
@@ -34,8 +34,7 @@ class Scene:
     tag: str
     began_at: float = field(default_factory=time.time)
     ended_at: float = 0.0
-    hit_at: float = 0.0
-    hit: list[str] = field(default_factory=list)
+    hit: dict[str, float] = field(default_factory=dict)
     resent_s: list[float] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -59,13 +58,13 @@ class Scene:
 
     def note_hit(self, where: str, *parameters: Any, patience_seconds: float = 10.0) -> None:
         """Remember the jobs that the fault has just hit, by a condition on the table of jobs."""
-        self.hit_at = self.hit_at or time.time()
+        at = time.time()
         found = self.rows(
             f"SELECT id FROM jobs_job WHERE {where}",  # noqa: S608
             *parameters,
             patience_seconds=patience_seconds,
         )
-        self.hit += [row[0] for row in found]
+        self.hit |= {row[0]: at for row in found}
 
 
 Inject = Callable[[Scene], None]

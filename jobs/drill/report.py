@@ -1,5 +1,6 @@
 """A drill's rows: what a fault cost."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,24 +101,17 @@ def measure(report: FaultReport, scenes: list[Scene], facts: Facts) -> None:
         report.broken += scene.broken
         report.resent_s += scene.resent_s
         report.figures |= {key: value for key, value in scene.figures.items() if key != "alone"}
-        for job_id in scene.hit:
-            again = (
-                [start for start in facts.rows[job_id].starts if start > scene.hit_at] if job_id in facts.rows else []
-            )
+        for job_id, hit_at in scene.hit.items():
+            starts = facts.rows[job_id].starts if job_id in facts.rows else []
+            again = [start for start in starts if start > hit_at]
             if again:
-                report.rerun_s.append(min(again) - scene.hit_at)
+                report.rerun_s.append(min(again) - hit_at)
 
 
-def _recovered(scene: Scene, rows: Any) -> float:
+def _recovered(scene: Scene, rows: Iterable[Row]) -> float:
     """Seconds from the fault's end until all that was owed then had finished."""
-    finished: list[float] = [
-        row.finished_at for row in _rows(rows) if row.created_at <= scene.ended_at and row.finished_at is not None
-    ]
-    return max(0.0, max(finished, default=scene.ended_at) - scene.ended_at)
-
-
-def _rows(rows: Any) -> list[Row]:
-    return list(rows)
+    owed = [row.finished_at for row in rows if row.created_at <= scene.ended_at and row.finished_at is not None]
+    return max(0.0, max(owed, default=scene.ended_at) - scene.ended_at)
 
 
 def _rounded(value: float) -> float:

@@ -64,7 +64,7 @@ def disk_full(scene: Scene) -> None:
     small = system.folder / "small"
     small.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={_SMALL_MIB}m,mode=0700", "tmpfs", str(small)],
+        ["mount", "-t", "tmpfs", "-o", f"size={_SMALL_MIB}m,mode=0711", "tmpfs", str(small)],
         capture_output=True,
         text=True,
         check=False,

@@ -19,5 +19,4 @@ def sender_dies(scene: Scene) -> None:
             time.sleep(0.05)
         system.ask(sender.end)
         for entry in read_journals(system.folder.glob(f"journal-{scene.tag}-dying{i}.jsonl")):
-            scene.hit_at = scene.hit_at or entry.at
-            scene.hit += entry.ids
+            scene.hit |= dict.fromkeys(entry.ids, entry.at)
