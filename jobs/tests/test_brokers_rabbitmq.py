@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from kombu import Connection
 
-from jobs.models import Job, JobEvent, State
+from jobs.ledger.broker import SEND_SECONDS
+from jobs.models import Job, State
 from jobs.tests.rabbit import Rabbit, program
 from jobs.tests.sending import send_from_a_process
 
@@ -73,3 +74,131 @@ def test_jobs_chains_and_chords_run_on_rabbitmq(rabbit, live_worker, until):
             "default", durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"}
         )
         assert found.message_count == 0
+
+
+@pytest.mark.long
+def test_the_most_urgent_runs_first_on_rabbitmq(rabbit, live_worker, until):
+    live_worker("default", concurrency=1, BROKER_URL=rabbit.url)
+    send_from_a_process(
+        """
+        for n in range(30):
+            tasks.sleep.apply_async((0.2,), task_id=f"job-{n}", priority=n % 10)
+        """,
+        BROKER_URL=rabbit.url,
+    )
+
+    until(lambda: succeeded("job") == 30, 60)
+    order = list(Job.objects.order_by("started_at").values_list("priority", flat=True))
+    # But for the few that were ahead already, and what was sent while the rest still came in.
+    late = order[6:]
+    assert late == sorted(late, reverse=True)
+
+
+@pytest.mark.long
+def test_lanes_keep_the_order_of_their_queues_on_rabbitmq(rabbit, live_worker, until):
+    send_from_a_process(
+        """
+        for queue in ("maintenance", "indexing", "embedding"):
+            for n in range(6):
+                tasks.sleep.apply_async((0.1,), task_id=f"{queue}-{n}", queue=queue)
+        """,
+        BROKER_URL=rabbit.url,
+    )
+    assert not Job.objects.exclude(sent_at=None).exists()  # no worker, nothing ahead of it
+
+    live_worker("embedding", "indexing", "maintenance", concurrency=1, BROKER_URL=rabbit.url)
+
+    until(lambda: succeeded("") == 18, 60)
+    order = list(Job.objects.order_by("started_at").values_list("queue", flat=True))
+    assert order == sorted(order, key=["embedding", "indexing", "maintenance"].index)
+
+
+@pytest.mark.long
+def test_a_killed_worker_loses_nothing_on_rabbitmq(rabbit, live_worker, until):
+    worker = live_worker("default", BROKER_URL=rabbit.url)
+    send_ten(rabbit, "orphan", 1)
+    until(Job.objects.filter(state=State.RUNNING).exists)
+
+    worker.kill()
+    live_worker("default", BROKER_URL=rabbit.url)
+
+    until(lambda: succeeded("orphan") == 10, 60)
+
+
+@pytest.mark.long
+def test_a_killed_broker_loses_nothing_on_rabbitmq(rabbit, live_worker, until):
+    worker = live_worker("default", BROKER_URL=rabbit.url)
+    send_ten(rabbit, "before", 0.5)
+    until(Job.objects.filter(state=State.RUNNING).exists)
+
+    rabbit.kill()
+    send_ten(rabbit, "away", 0.1)
+    rabbit.start()
+
+    until(lambda: succeeded("") == 20, 60)
+    assert worker.process.poll() is None
+    assert set(Job.objects.values_list("attempt", flat=True)) == {1}
+
+
+@pytest.mark.long
+def test_a_wiped_broker_loses_nothing_on_rabbitmq(rabbit, live_worker, until):
+    live_worker("default", concurrency=1, BROKER_URL=rabbit.url)
+    send_ten(rabbit, "before", 1)
+    until(Job.objects.filter(state=State.RUNNING).exists)
+
+    rabbit.kill()
+    rabbit.wipe()
+    rabbit.start()
+
+    until(lambda: succeeded("before") == 10, 60)
+
+
+@pytest.mark.long
+def test_purged_messages_are_noticed_on_rabbitmq(rabbit, live_worker, until):
+    live_worker("default", concurrency=1, BROKER_URL=rabbit.url)
+    send_ten(rabbit, "lost", 1)
+    until(Job.objects.filter(state=State.RUNNING).exists)
+
+    for _ in range(5):
+        purge(rabbit)
+
+    until(lambda: succeeded("lost") == 10, 60)
+
+
+@pytest.mark.long
+def test_a_deleted_queue_is_made_again_on_rabbitmq(rabbit, live_worker, until):
+    live_worker("default", concurrency=1, BROKER_URL=rabbit.url)
+    send_ten(rabbit, "first", 0)
+    until(lambda: succeeded("first") == 10)
+
+    with Connection(rabbit.url) as connection:
+        connection.channel().queue_delete("default")
+    send_ten(rabbit, "second", 0)
+
+    until(lambda: succeeded("second") == 10, 60)
+
+
+@pytest.mark.long
+def test_sends_do_not_wait_for_a_hung_rabbitmq(rabbit, live_worker, until):
+    live_worker("default", BROKER_URL=rabbit.url)
+    rabbit.send(signal.SIGSTOP)
+    try:
+        began = send_ten(rabbit, "hung", 0)
+    finally:
+        rabbit.send(signal.SIGCONT)
+    assert began < SEND_SECONDS
+    until(lambda: succeeded("hung") == 10, 60)
+
+
+def send_ten(rabbit: Rabbit, name: str, seconds: float) -> float:
+    """Send ten jobs of so many seconds from a process of their own. Returns how long the sends took."""
+    said = send_from_a_process(
+        f"""
+        began = time.monotonic()
+        for n in range(10):
+            tasks.sleep.apply_async(({seconds},), task_id=f"{name}-{{n}}")
+        print(time.monotonic() - began)
+        """,
+        BROKER_URL=rabbit.url,
+    )
+    return float(said)
