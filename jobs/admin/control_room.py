@@ -16,6 +16,7 @@ from jobs.admin.paginator import CAP
 from jobs.admin.workers import worker_pill
 from jobs.models import Job, Scope, State
 from jobs.operators.limits import limit_states
+from jobs.operators.effects import effect_figures
 from jobs.operators.queues import QueueState, queue_states, workers
 from jobs.schedules.next_runs import describe_schedule, next_runs
 
@@ -41,6 +42,8 @@ def control_room(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
             "failures": _failures(),
             "failures_url": jobs_url(state="failed"),
         }
+    if user.has_perm("jobs.view_effect"):
+        context["tiles"] = [*context.get("tiles", []), *_effect_tiles()]
     if user.has_perm("jobs.view_worker"):
         present = list(workers().filter(stopped_at=None)[:MOST_WORKERS])
         context["workers"] = [
@@ -80,6 +83,14 @@ def _tiles(states: list[QueueState]) -> list[dict[str, Any]]:
     for tile in tiles:
         tile["text"] = f"{CAP:,}+" if tile["count"] > CAP else f"{tile['count']:,}"
     return tiles
+
+
+def _effect_tiles() -> list[dict[str, Any]]:
+    """How many outside effects wait for a person, while any does."""
+    uncertain = effect_figures().uncertain
+    url = f"{reverse('admin:jobs_effect_changelist')}?state=uncertain"
+    text = f"{uncertain:,}"
+    return [{"label": "uncertain effects", "kind": "failed", "url": url, "text": text}] if uncertain else []
 
 
 def _queue(state: QueueState) -> dict[str, Any]:
