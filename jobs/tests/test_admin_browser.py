@@ -11,6 +11,8 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from django_celery_results.models import TaskResult
 
 from jobs.models import Job, State
+from jobs.operators.actors import command_actor
+from jobs.operators.limits import pause
 from jobs.tests.admin_helpers import job_page_url, page_of
 from jobs.tests.factories import make_attempt, make_job
 from jobs.tests.live import LiveWorkers
@@ -121,6 +123,7 @@ def test_chosen_rows_are_retried_from_the_list(watched: Watched) -> None:
 def test_no_page_breaks_the_policy_or_runs_what_came_from_outside(watched: Watched) -> None:
     job = make_job(State.FAILED, args=[HOSTILE], kwargs={HOSTILE: HOSTILE}, error=HOSTILE, worker=HOSTILE)
     make_attempt(job, message=HOSTILE, traceback=HOSTILE, worker=HOSTILE)
+    pause(command_actor(), "queue", "default", reason=HOSTILE)
     running = make_job(State.RUNNING, progress=0.3, progress_note=HOSTILE)
     result = TaskResult.objects.create(task_id=job.pk, task_name=HOSTILE, status="SUCCESS", result=HOSTILE)
     every = IntervalSchedule.objects.create(every=1, period="hours")
@@ -133,6 +136,7 @@ def test_no_page_breaks_the_policy_or_runs_what_came_from_outside(watched: Watch
     pages += [page_of(beat), page_of(beat, "add"), page_of(beat, "change", schedule.pk)]
     pages += [page_of(beat, "delete", schedule.pk), page_of("django_celery_beat_crontabschedule")]
     pages += [page_of(results), page_of(results, "change", result.pk), page_of("jobs_worker")]
+    pages += [page_of("jobs_limit"), "/admin/jobs/limit/scope/?scope=queue&name=default"]
     pages += [page_of("jobs_auditentry"), page_of("jobs_apitoken"), page_of("jobs_apitoken", "add")]
     pages += [page_of("auth_user"), page_of("auth_user", "add"), page_of("auth_user", "change", User.objects.get().pk)]
     pages += [page_of("auth_group", "add"), "/admin/password_change/"]
