@@ -250,3 +250,16 @@ def limited(seconds: float, key: str | None = None) -> str | None:
     """Takes its time, and has a key to be limited by."""
     time.sleep(seconds)
     return key
+
+
+@job(name="probe.hungry", max_attempts=1)
+def hungry(megabytes: int) -> int:
+    return len(b"x" * (megabytes * 1_000_000))
+
+
+@job(name="probe.slow_add", max_attempts=1, max_crashes=20)
+def slow_add(x: int, y: float | None = None, seconds: float | None = None) -> int:
+    """Adds what it is given last: of a chain, the value so far comes first."""
+    value, pause = (x, y) if seconds is None else (x + int(y or 0), seconds)
+    time.sleep(pause or 0)
+    return value

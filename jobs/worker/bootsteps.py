@@ -14,8 +14,10 @@ from jobs.ledger import lease, states
 from jobs.ledger.connection import AWAY, LedgerConnection
 from jobs.ledger.dispatcher import Dispatcher
 from jobs.ledger.lease import HEARTBEAT_SECONDS
+from jobs.worker import memory
 from jobs.worker.draining import Drain
 from jobs.worker.heartbeat import fetched_before, leave, memory_bytes, report
+from jobs.worker.request import all_of
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,7 @@ class HeartbeatStep(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         lease.begin()  # before the pool forks its children, which share it
+        memory.begin()
 
     def start(self, parent: Any) -> None:
         heartbeat = Heartbeat(parent)
@@ -128,8 +131,8 @@ class Heartbeat(threading.Thread):
         name = str(self.worker.hostname)
         since = time.monotonic()
         # A copy of each set: the worker's main thread changes them meanwhile.
-        active = {request.id for request in tuple(worker_state.active_requests)}
-        reserved = {request.id for request in tuple(worker_state.reserved_requests)}
+        active = {request.id for request in all_of(worker_state.active_requests)}
+        reserved = {request.id for request in all_of(worker_state.reserved_requests)}
         with connection.cursor() as cursor:
             if self.beats == 0 and (lost := fetched_before(cursor, name)):
                 states.owe_again(cursor, lost)

@@ -10,7 +10,7 @@ from celery.worker.request import Request
 from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from jobs.ledger import cancel
-from jobs.worker import processes
+from jobs.worker import memory, processes
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,9 @@ class LedgerRequest(Request):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         if not return_ok:
             self._context.lost_pid = self.worker_pid
+            exc = getattr(exc_info.exception, "exc", exc_info.exception)  # billiard wraps it with its traceback
+            if isinstance(exc, WorkerLostError) and memory.was_oom_killed():
+                exc.args = (f"out of memory: {exc}",)
             # Before the job may run elsewhere. The pool itself would end the child alone, and later.
             processes.end_child(self.worker_pid, is_dead=isinstance(exc_info.exception, WorkerLostError))
         super().on_failure(exc_info, send_failed_event, return_ok)
