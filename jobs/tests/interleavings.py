@@ -31,7 +31,6 @@ def connect() -> Connection:
         parameters.pop(name, None)
     opened = psycopg.connect(**parameters, autocommit=True)
     opened.execute("SET synchronous_commit = off")
-    opened.execute("SET lock_timeout = '5ms'")  # whoever would wait steps again later
     return opened
 
 
@@ -78,12 +77,14 @@ class World:
             self.finish, self.finish, self.finish, self.freeze, self.die, self.lose_worker, self.rescue, self.resend,
             self.wipe, self.double, self.cancel, self.retry, self.discard, self.hand_back, self.park,
         ]  # fmt: skip
+        self.connection.execute("SET lock_timeout = '5ms'")  # whoever would wait steps again later
         for _ in range(steps):
             action = self.random.choice(actions)
             try:
                 action()
             except psycopg.errors.LockNotAvailable:
                 self.note(f"{action.__name__} waits")
+        self.connection.execute("SET lock_timeout = 0")
 
     def note(self, text: str) -> None:
         self.story.append(text)
