@@ -34,7 +34,7 @@ def test_workers_are_alive_silent_or_stopped_with_the_jobs_they_run():
     html = response.content.decode()
     for state in ("alive", "silent", "stopped", "64 MiB"):
         assert state in html
-    assert {worker.name: worker.running for worker in response.context["cl"].result_list} == {
+    assert {worker.name: worker.running_jobs for worker in response.context["cl"].result_list} == {
         "w1@h": 1,
         "w2@h": 0,
         "w3@h": 0,
