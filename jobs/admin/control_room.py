@@ -15,8 +15,8 @@ from jobs.admin.limits import scope_url
 from jobs.admin.paginator import CAP
 from jobs.admin.workers import worker_pill
 from jobs.models import Job, Scope, State
-from jobs.operators.limits import limit_states
 from jobs.operators.effects import effect_figures
+from jobs.operators.limits import limit_states
 from jobs.operators.queues import QueueState, queue_states, workers
 from jobs.schedules.next_runs import describe_schedule, next_runs
 

@@ -255,3 +255,14 @@ def test_what_is_known_of_an_effect_goes_when_its_job_has_gone() -> None:
     assert retention.clean_up()["effects"] == 1
 
     assert not Effect.objects.filter(key="of no job").exists()
+
+
+def test_the_control_room_counts_the_uncertain_while_there_are_any() -> None:
+    client = client_with("jobs.view_effect")
+    assert "uncertain effects" not in client.get("/admin/").content.decode()
+
+    make_effect()
+
+    page = client.get("/admin/").content.decode()
+    assert "<strong>1</strong><span>uncertain effects</span>" in page
+    assert "/admin/jobs/effect/?state=uncertain" in page
