@@ -29,6 +29,8 @@ LONGEST_WAIT_SECONDS = 1.0
 #: After a look at rows that another transaction had in hand.
 SHORT_WAIT_SECONDS = 0.1
 
+_JOB_IDS = uuid.UUID("b0f2c1de-4c1f-5a57-9d0b-6d3a1f8a7c42")
+
 _NEXT = """
     SELECT EXTRACT(EPOCH FROM min(next_run_at) - COALESCE(%s::timestamptz, clock_timestamp())),
            EXISTS (SELECT 1 FROM jobs_schedulepolicy WHERE stale)
@@ -210,7 +212,9 @@ def _call(one: _Taken, failed: str) -> None:
                 raise RuntimeError(failed)
             with collecting() as records:
                 task, args, kwargs, options = call_of(one.task)
-                task.apply_async(args, kwargs, task_id=str(uuid.uuid4()), **options)
+                task.apply_async(args, kwargs, task_id=_job_id(one.task, tick_), **options)
+            if not records:
+                raise RuntimeError("the task's apply_async made no job")
         except Exception as exc:
             tick_.outcome = TickOutcome.FAILED
             tick_.detail = clean_text(failed or f"{type(exc).__name__}: {exc}")[:1000]
@@ -222,6 +226,11 @@ def _call(one: _Taken, failed: str) -> None:
     for tick_ in one.plan.ticks:
         if tick_.outcome == TickOutcome.FOLDED:
             _fold(tick_, last)
+
+
+def _job_id(task: PeriodicTask, tick_: Tick) -> str:
+    """The same for the same tick: sent again, whatever was deleted or put back, it would meet its own row."""
+    return str(uuid.uuid5(_JOB_IDS, f"{task.pk} {tick_.due_at.isoformat()}"))
 
 
 def _fold(tick_: Tick, into: Tick | None) -> None:

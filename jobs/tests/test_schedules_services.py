@@ -24,6 +24,7 @@ from jobs.models import ApiToken, AuditEntry, SchedulePolicy
 from jobs.operators import schedules, tokens
 from jobs.operators.actors import Actor, command_actor
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
+from jobs.schedules.calls import ScheduleUnusable
 from jobs.schedules.next_runs import describe_schedule, next_runs
 
 pytestmark = pytest.mark.django_db
@@ -219,8 +220,8 @@ def test_running_now_sends_the_schedules_job_and_leaves_its_next_run() -> None:
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
-        ({"args": "not json"}, schedules.ScheduleUnusable),
-        ({"kwargs": "[1]"}, schedules.ScheduleUnusable),
+        ({"args": "not json"}, ScheduleUnusable),
+        ({"kwargs": "[1]"}, ScheduleUnusable),
         ({"args": "[1, 2, 3]"}, ArgumentsDoNotFit),
         ({"args": "[1]", "queue": "nowhere"}, JobRefused),
         ({"args": "[1]", "exchange": "own"}, JobRefused),

@@ -174,8 +174,7 @@ def _spec(options: dict[str, Any]) -> dict[str, Any]:
     if options["timezone"] is not None and options["cron"] is None:
         raise CommandError("--timezone goes with --cron; give both", returncode=2)
     plain = ("name", "task", "queue", "priority", "expire_seconds", "one_off", "enabled", "description")
-    plain += schedule_edits.POLICY
-    spec = {name: options[name] for name in plain}
+    spec = {name: options[name] for name in (*plain, *schedule_edits.POLICY)}
     spec["args"] = json_option("--args", options["job_args"], list)
     spec["kwargs"] = json_option("--kwargs", options["kwargs"], dict)
     spec["start_time"] = time_option("--start-time", options["start_time"])
