@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from jobs.api import effect_views, job_views, limit_views, schema, system_views, token_views
+from jobs.api import effect_views, job_views, limit_views, schema, system_views, token_views, workflow_views
 
 
 def _scoped(scope: str, prefix: str) -> list[URLPattern]:
@@ -22,6 +22,7 @@ urlpatterns = [
     path("jobs/<path:job_id>/retry/", job_views.RetryView.as_view(), name="job-retry"),
     path("jobs/<path:job_id>/cancel/", job_views.CancelView.as_view(), name="job-cancel"),
     path("jobs/<path:job_id>/discard/", job_views.DiscardView.as_view(), name="job-discard"),
+    path("jobs/<path:job_id>/workflow/", workflow_views.WorkflowView.as_view(), name="job-workflow"),
     path("jobs/<path:job_id>/", job_views.JobView.as_view(), name="job"),
     path("tasks/", system_views.TasksView.as_view(), name="tasks"),
     path("queues/", system_views.QueuesView.as_view(), name="queues"),

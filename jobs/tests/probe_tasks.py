@@ -257,7 +257,7 @@ def hungry(megabytes: int) -> int:
     return len(b"x" * (megabytes * 1_000_000))
 
 
-@job(name="probe.slow_add", max_attempts=1, max_crashes=20)
+@job(name="probe.slow_add", max_attempts=4)
 def slow_add(x: int, y: float | None = None, seconds: float | None = None) -> int:
     """Adds what it is given last: of a chain, the value so far comes first."""
     value, pause = (x, y) if seconds is None else (x + int(y or 0), seconds)

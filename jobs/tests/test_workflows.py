@@ -95,13 +95,6 @@ def send_each():
         yield name, make().apply_async(), value, rows
 
 
-def test_every_step_of_a_canvas_is_one_row():
-    for name, result, value, rows in send_each():
-        run_all()
-
-        assert_ended_well(name, result, value, rows)
-
-
 def test_a_canvas_survives_a_death_before_each_of_its_statements():
     """Every run is killed before its first statement, then before its second … until one gets through."""
     deaths = 0
@@ -119,7 +112,7 @@ def test_a_canvas_survives_a_death_before_each_of_its_statements():
     assert deaths > 300
 
 
-def test_doubled_messages_change_nothing():
+def test_every_step_of_a_canvas_is_one_row_though_all_messages_come_twice():
     for name, result, value, rows in send_each():
         for job_id in run_all():
             if not Job.objects.filter(pk=job_id, state=State.SCHEDULED).exists():
