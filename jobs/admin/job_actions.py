@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminTextareaWidget
 
@@ -35,6 +35,16 @@ class JobAction:
     states: frozenset[str]
     explanation: str
     takes_reason: bool = False
+    takes_force: bool = False
+
+    def options(self, posted: QueryDict) -> dict[str, Any]:
+        """What the form says beside yes."""
+        options: dict[str, Any] = {}
+        if self.takes_reason:
+            options["reason"] = posted.get("reason", "")
+        if self.takes_force:
+            options["force"] = "force" in posted
+        return options
 
 
 ACTIONS: dict[str, JobAction] = {
@@ -58,7 +68,8 @@ ACTIONS: dict[str, JobAction] = {
             cancel_job,
             frozenset({State.SCHEDULED, State.QUEUED, State.RUNNING}),
             "Waiting jobs are cancelled at once. Running jobs are asked to stop, which they do at their next "
-            "progress report.",
+            "progress report; one that does not is stopped by its soft limit, and then by killing its process.",
+            takes_force=True,
         ),
         JobAction(
             "discard",
@@ -99,8 +110,7 @@ def single_page(model_admin: "BaseAdmin", request: HttpRequest, object_id: str, 
             ids=[],
             back=show.job_url(job.pk),
         )
-    options = {"reason": request.POST.get("reason", "")} if action.takes_reason else {}
-    tally = each(action.service, actor_of(request), [job.pk], **options)
+    tally = each(action.service, actor_of(request), [job.pk], **action.options(request.POST))
     messages.add_message(
         request, messages.SUCCESS if tally.changed else messages.WARNING, f"{tally.sentence(action.done)}."
     )

@@ -141,11 +141,15 @@ class RetryView(JobActionView):
 
 class CancelView(JobActionView):
     required_permission = "jobs.cancel_job"
-    serializer_class = serializers.NothingSerializer
+    serializer_class = serializers.CancelSerializer
 
     @extend_schema(operation_id="jobs_cancel", parameters=[_PATH], responses=_CHANGED)
     def post(self, request: Request, job_id: str) -> Response:
-        """Cancel an unfinished job: a waiting one at once, a running one when it next reports."""
+        """Cancel an unfinished job: a waiting one at once; a running one is asked, then made to stop.
+
+        It stops when it next reports; else its soft limit is raised, and then its process is killed. `cancelling` of
+        the job tells how far that has come.
+        """
         return self.act(request, job_id, operators.cancel_job)
 
 

@@ -93,6 +93,13 @@ def discarding() -> None:
     raise Discard("the pull request was closed")
 
 
+@job(name="cancel.brief", max_attempts=4)
+def brief(seconds: float) -> float:
+    time.sleep(seconds)
+    job.check_cancelled()
+    return seconds
+
+
 @shared_task(name="cancel.one_more")
 def one_more(value: object) -> str:
     return f"after {value}"

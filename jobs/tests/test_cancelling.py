@@ -1,8 +1,10 @@
 """Running jobs that are asked to stop do so, by themselves or not, with all that they started."""
 
+import contextlib
 import os
 import signal
 import time
+from dataclasses import dataclass
 
 import psutil
 import pytest
@@ -11,10 +13,12 @@ from celery import chain, current_app
 from jobs.ledger.cancel import Mode
 from jobs.models import Job, JobEvent, State
 from jobs.operators.actors import command_actor
-from jobs.operators.jobs import cancel_job, retry_job
+from jobs.operators.cancelling import cancelling_of
+from jobs.operators.jobs import JobNotChanged, cancel_job, retry_job
 from jobs.tasks import echo
 from jobs.tests import cancel_tasks as tasks
 from jobs.tests.live import LiveWorkers
+from jobs.tests.programs import programs_writing_to
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,19 +29,133 @@ QUICK = {
 }
 
 
+@dataclass
+class Ended:
+    """A job after its end. child_lives: the process that ran it first. programs: what it started and still lives."""
+
+    job: Job
+    outcomes: list[str]
+    kinds: list[str]
+    stage: str
+    celery_state: str
+    child_lives: bool
+    programs: list[int]
+
+
+def wait_for(condition, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
+        time.sleep(0.05)
+    return value
+
+
 @pytest.fixture(scope="module")
-def _quick_worker(django_db_setup, django_db_blocker, tmp_path_factory):
+def stubborn_worker(django_db_setup, django_db_blocker, tmp_path_factory):
+    """A worker that gives a job a second to stop by itself, and another after its soft limit."""
     workers = LiveWorkers(tmp_path_factory.mktemp("workers"))
     with django_db_blocker.unblock():
-        worker = workers("default", concurrency=2, **QUICK)
+        worker = workers("default", concurrency=10, **QUICK)
     yield worker
     workers.stop()
 
 
-@pytest.fixture
-def quick_worker(transactional_db, _quick_worker):
-    """A worker that gives a job a second to stop by itself, and another after its soft limit."""
-    return _quick_worker
+@pytest.fixture(scope="module")
+def stopped(stubborn_worker, django_db_blocker, tmp_path_factory):
+    """Jobs of every kind, all stopped at the same time: name → Ended."""
+    folder = tmp_path_factory.mktemp("stopped")
+    sent = {
+        "polite": tasks.polite.delay,
+        "sleeper": tasks.sleeper.delay,
+        "tidy": lambda: tasks.tidy.delay(str(folder / "tidied")),
+        "stubborn": tasks.stubborn.delay,
+        "deaf": tasks.deaf.delay,
+        "erring": tasks.erring.delay,
+        "forced": tasks.polite.delay,
+        "tree": lambda: tasks.tree.delay(str(folder / "tree")),
+        "deaf tree": lambda: tasks.tree.delay(str(folder / "deaf tree"), True),
+        "overlong tree": lambda: tasks.tree_until_hard_limit.delay(str(folder / "overlong tree")),
+    }
+    with django_db_blocker.unblock():
+        ids = {name: send().id for name, send in sent.items()}
+        first = {name: wait_for(Job.objects.filter(pk=i, attempt__gt=0).first) for name, i in ids.items()}
+        wait_for(lambda: all(len(programs_writing_to(folder / name)) == 5 for name in ("tree", "deaf tree")))
+        os.kill(first["forced"].pid, signal.SIGSTOP)
+        for name, job_id in ids.items():
+            if name != "overlong tree":
+                cancel_job(command_actor(), job_id, force=name == "forced")
+        jobs = {name: wait_for(Job.objects.filter(pk=i, finished_at__isnull=False).first) for name, i in ids.items()}
+        wait_for(lambda: JobEvent.objects.filter(job_id=ids["deaf"], kind="cancel_killed").exists())
+        yield {
+            name: Ended(
+                job=job,
+                outcomes=list(job.attempts.values_list("outcome", flat=True)),
+                kinds=sorted(JobEvent.objects.filter(job_id=job.pk).values_list("kind", flat=True)),
+                stage=getattr(cancelling_of(job), "stage", ""),
+                celery_state=current_app.AsyncResult(job.pk).state,
+                child_lives=psutil.pid_exists(first[name].pid),
+                programs=programs_writing_to(folder / name),
+            )
+            for name, job in jobs.items()
+        }
+
+
+def test_a_job_that_looks_stops_by_itself(stopped):
+    polite = stopped["polite"]
+
+    assert (polite.job.state, polite.outcomes) == (State.CANCELLED, ["cancelled"])
+    assert polite.job.reason.startswith("cancelled by ")
+    assert polite.job.reason.endswith("; it stopped when it was asked to")
+    assert (polite.kinds, polite.stage) == (["cancel_requested", "cancelled"], "requested")
+
+
+def test_a_job_that_does_not_look_is_stopped_by_its_soft_limit_and_not_retried(stopped):
+    sleeper = stopped["sleeper"]
+
+    assert (sleeper.job.state, sleeper.outcomes) == (State.CANCELLED, ["cancelled"])
+    assert sleeper.job.reason.endswith("; it was stopped by its soft limit")
+    assert (sleeper.kinds, sleeper.stage) == (["cancel_requested", "cancel_soft", "cancelled"], "soft")
+    assert (sleeper.celery_state, sleeper.child_lives) == ("REVOKED", True)
+
+
+def test_a_job_that_ends_well_at_its_soft_limit_has_succeeded(stopped):
+    assert (stopped["tidy"].job.state, stopped["tidy"].celery_state) == (State.SUCCEEDED, "SUCCESS")
+
+
+@pytest.mark.parametrize("name", ["stubborn", "deaf"])
+def test_a_job_that_will_not_stop_is_killed(stopped, name):
+    ended = stopped[name]
+
+    assert (ended.job.state, ended.job.attempt, ended.outcomes) == (State.CANCELLED, 1, ["cancelled"])
+    assert ended.job.reason.endswith("of its soft limit, so its process was killed")
+    assert ended.kinds == ["cancel_killed", "cancel_requested", "cancel_soft", "cancelled"]
+    assert (ended.stage, ended.child_lives) == ("killed", False)
+
+
+def test_force_kills_at_once(stopped):
+    forced = stopped["forced"]
+
+    assert (forced.job.state, forced.child_lives) == (State.CANCELLED, False)
+    assert "cancel_soft" not in forced.kinds
+    assert "as was asked for" in forced.job.reason
+
+
+def test_an_error_of_a_job_that_was_asked_to_stop_cancels_it(stopped):
+    erring = stopped["erring"]
+
+    assert (erring.job.state, erring.job.attempt) == (State.CANCELLED, 1)
+    assert "it ended with ValueError: broke off" in erring.job.reason
+
+
+@pytest.mark.parametrize("name", ["tree", "deaf tree", "overlong tree"])
+def test_what_a_job_started_ends_with_it(stopped, name):
+    assert stopped[name].job.state == (State.FAILED if name == "overlong tree" else State.CANCELLED)
+    assert stopped[name].programs == []
+
+
+def test_the_worker_and_its_neighbours_live(stopped, stubborn_worker, ended):
+    assert ended(echo.delay("after").id).state == State.SUCCEEDED
+    assert stubborn_worker.process.poll() is None
 
 
 @pytest.fixture
@@ -50,211 +168,74 @@ def running(until):
     return wait
 
 
-@pytest.fixture
-def tree(tmp_path, until):
-    """The file that a task's programs write to, and `those()`, which lists the ones that live."""
-
-    class Tree:
-        path = tmp_path / "tree"
-
-        def those(self):
-            return [p.pid for p in psutil.process_iter() if _stdout(p.pid) == str(self.path) and _lives(p)]
-
-        def wait_until_grown(self):
-            until(lambda: self.path.exists() and len(self.those()) == 5)
-
-    return Tree()
-
-
-def _stdout(pid):
-    try:
-        return os.readlink(f"/proc/{pid}/fd/1")  # noqa: PTH115
-    except OSError:
-        return ""
-
-
-def _lives(process):
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def kinds(job):
-    return list(JobEvent.objects.filter(job_id=job.pk).order_by("at").values_list("kind", flat=True))
-
-
-def test_a_job_that_looks_stops_by_itself(quick_worker, running, ended):
-    sent = tasks.polite.delay()
-    running(sent.id)
-
-    cancel_job(command_actor(), sent.id)
-
-    job = ended(sent.id)
-    assert (job.state, job.attempts.get().outcome) == (State.CANCELLED, "cancelled")
-    assert job.reason.startswith("cancelled by ")
-    assert job.reason.endswith("it stopped when it was asked to")
-    assert kinds(job) == ["cancel_requested", "cancelled"]
-
-
-def test_a_job_that_does_not_look_is_stopped_by_its_soft_limit_and_not_retried(quick_worker, running, ended):
-    sent = tasks.sleeper.delay()
-    pid = running(sent.id).pid
-
-    cancel_job(command_actor(), sent.id)
-
-    job = ended(sent.id)
-    assert (job.state, job.attempts.get().outcome) == (State.CANCELLED, "cancelled")
-    assert job.reason.endswith("it was stopped by its soft limit")
-    assert kinds(job) == ["cancel_requested", "cancel_soft", "cancelled"]
-    assert psutil.pid_exists(pid)
-    assert current_app.AsyncResult(job.pk).state == "REVOKED"
-
-
-def test_a_job_that_ends_well_at_its_soft_limit_has_succeeded(quick_worker, running, ended, tmp_path):
-    path = tmp_path / "tidied"
-    sent = tasks.tidy.delay(str(path))
-    running(sent.id)
-
-    cancel_job(command_actor(), sent.id)
-
-    assert (ended(sent.id).state, path.read_text()) == (State.SUCCEEDED, "tidied up")
-
-
-@pytest.mark.parametrize("task", [tasks.stubborn, tasks.deaf], ids=["swallows every error", "hears no signal"])
-def test_a_job_that_will_not_stop_is_killed_and_its_worker_lives(quick_worker, running, ended, task):
-    sent = task.delay()
-    pid = running(sent.id).pid
-
-    cancel_job(command_actor(), sent.id)
-
-    job = ended(sent.id)
-    assert (job.state, job.attempt, job.attempts.get().outcome) == (State.CANCELLED, 1, "cancelled")
-    assert job.reason.endswith("so its process was killed")
-    assert sorted(kinds(job)) == ["cancel_killed", "cancel_requested", "cancel_soft", "cancelled"]
-    assert not psutil.pid_exists(pid)
-    assert ended(echo.delay("after").id).state == State.SUCCEEDED
-
-
-def test_force_kills_at_once(quick_worker, running, ended):
-    sent = tasks.polite.delay()
-    pid = running(sent.id).pid
-    os.kill(pid, signal.SIGSTOP)
-
-    cancel_job(command_actor(), sent.id, force=True)
-
-    job = ended(sent.id)
-    assert job.state == State.CANCELLED
-    assert "cancel_soft" not in kinds(job)
-    assert "as was asked for" in job.reason
-
-
-@pytest.mark.parametrize("is_deaf", [False, True], ids=["by its soft limit", "by a kill"])
-def test_what_a_job_started_stops_with_it(quick_worker, running, ended, until, tree, is_deaf):
-    sent = tasks.tree.delay(str(tree.path), is_deaf)
-    running(sent.id)
-    tree.wait_until_grown()
-
-    cancel_job(command_actor(), sent.id)
-
-    assert ended(sent.id).state == State.CANCELLED
-    until(lambda: not tree.those())
-
-
-def test_what_a_job_started_ends_with_its_hard_limit(quick_worker, ended, until, tree):
-    sent = tasks.tree_until_hard_limit.delay(str(tree.path))
-
-    assert ended(sent.id).state == State.FAILED
-    until(lambda: not tree.those())
-
-
-def test_what_a_job_started_ends_with_its_process(quick_worker, running, ended, until, tree):
-    sent = tasks.tree.delay(str(tree.path))
-    tree.wait_until_grown()
-    grown = tree.those()
+def test_what_a_job_started_ends_with_its_process(stubborn_worker, running, ended, until, tmp_path):
+    sent = tasks.tree.delay(str(tmp_path / "tree"))
+    grown = until(lambda: len(found := programs_writing_to(tmp_path / "tree")) == 5 and found)
 
     os.kill(running(sent.id).pid, signal.SIGKILL)
 
-    until(lambda: not set(grown) & set(tree.those()))
-    cancel_job(command_actor(), sent.id, force=True)
-    ended(sent.id)
-
-
-def test_an_error_of_a_job_that_was_asked_to_stop_cancels_it(quick_worker, running, ended):
-    sent = tasks.erring.delay()
-    running(sent.id)
-
-    cancel_job(command_actor(), sent.id)
-
-    job = ended(sent.id)
-    assert (job.state, job.attempt) == (State.CANCELLED, 1)
-    assert "it ended with ValueError: broke off" in job.reason
-
-
-def test_a_cancelled_job_can_be_retried(quick_worker, running, ended):
-    sent = tasks.sleeper.delay()
-    running(sent.id)
-    cancel_job(command_actor(), sent.id, force=True)
-    ended(sent.id)
-
-    retry_job(command_actor(), sent.id)
-
-    again = running(sent.id)
-    assert (again.cancel_requested_at, again.attempt) == (None, 2)
-    time.sleep(2.5)  # longer than both graces: the old request is over
-    assert running(sent.id).attempt == 2
+    until(lambda: not set(grown) & set(programs_writing_to(tmp_path / "tree")))
+    until(Job.objects.filter(pk=sent.id, state=State.RUNNING, attempt=2).exists)
     cancel_job(command_actor(), sent.id, force=True)
     assert ended(sent.id).state == State.CANCELLED
 
 
-def test_celerys_revoke_asks_and_its_terminate_kills(quick_worker, running, ended):
-    asked, killed, waiting = tasks.polite.delay(), tasks.deaf.delay(), tasks.sleeper.apply_async(countdown=600)
-    running(asked.id)
-    running(killed.id)
+def test_celerys_revoke_asks_and_its_terminate_kills(stubborn_worker, running, ended, until):
+    asked, killed, deaf_to_it = tasks.polite.delay(), tasks.deaf.delay(), tasks.sleeper.delay()
+    waiting = tasks.sleeper.apply_async(countdown=600)
+    for sent in (asked, killed, deaf_to_it):
+        running(sent.id)
 
-    for sent in (asked, waiting):
+    for sent in (asked, waiting, deaf_to_it):
         sent.revoke()
     killed.revoke(terminate=True)
 
     assert [ended(sent.id).state for sent in (asked, killed, waiting)] == [State.CANCELLED] * 3
     assert "revoked through Celery" in ended(asked.id).reason
-    assert "cancel_killed" in kinds(ended(killed.id))
+    assert JobEvent.objects.filter(job_id=deaf_to_it.id, kind="cancel_requested").get().detail["mode"] == Mode.ASKED
+    time.sleep(2.5)  # longer than both graces: a revoke without terminate leaves running jobs alone
+    assert running(deaf_to_it.id).attempt == 1
+
+    deaf_to_it.revoke(terminate=True)
+    assert ended(deaf_to_it.id).state == State.CANCELLED
+
+    retry_job(command_actor(), deaf_to_it.id)
+    time.sleep(2.5)  # the old request is over
+    assert (running(deaf_to_it.id).attempt, running(deaf_to_it.id).cancel_requested_at) == (2, None)
+    cancel_job(command_actor(), deaf_to_it.id, force=True)
+    ended(deaf_to_it.id)
 
 
-def test_a_revoke_without_terminate_lets_a_job_run_on_that_does_not_look(quick_worker, running, until):
-    sent = tasks.sleeper.delay()
-    running(sent.id)
+def test_a_cancel_that_meets_the_end_leaves_one_end(stubborn_worker, ended):
+    sent = [tasks.brief.delay(0.05 * number) for number in range(24)]
+    for number, one in enumerate(sent):
+        time.sleep(0.03)
+        with contextlib.suppress(JobNotChanged):
+            cancel_job(command_actor(), one.id, force=number % 4 == 0)
 
-    sent.revoke()
-
-    event = until(JobEvent.objects.filter(job_id=sent.id, kind="cancel_requested").first)
-    assert event.detail["mode"] == Mode.ASKED
-    time.sleep(3)  # longer than both graces
-    assert running(sent.id).attempt == 1
-    sent.revoke(terminate=True)
-    until(Job.objects.filter(pk=sent.id, state=State.CANCELLED).exists)
+    for one in sent:
+        job = ended(one.id)
+        assert job.state in (State.SUCCEEDED, State.CANCELLED)
+        assert list(job.attempts.values_list("outcome", flat=True)) == ([job.state] if job.attempt else [])
+        assert one.state == ("SUCCESS" if job.state == State.SUCCEEDED else "REVOKED")
 
 
-def test_snooze_runs_again_later_and_uses_no_attempt(quick_worker, ended, until, tmp_path):
-    sent = tasks.snoozing.delay(str(tmp_path / "there"), 1.5)
+def test_snooze_runs_again_later_uses_no_attempt_and_keeps_its_chain_open(stubborn_worker, ended, until, tmp_path):
+    last = chain(tasks.snoozing.s(str(tmp_path / "there"), 1.5), tasks.one_more.s()).delay()
+    first_id = last.parent.id
 
-    waiting = until(Job.objects.filter(pk=sent.id, state=State.SCHEDULED).first)
+    waiting = until(Job.objects.filter(pk=first_id, state=State.SCHEDULED).first)
     assert waiting.attempts_used == 0
-    job = ended(sent.id)
+    job = ended(first_id)
     assert (job.state, job.attempts_used, job.max_attempts) == (State.SUCCEEDED, 1, 1)
     first, second = job.attempts.all()
     assert (first.outcome, first.message) == ("snoozed", "not yet")
     assert (second.started_at - first.finished_at).total_seconds() >= 1.5
-    assert "snoozed" in kinds(job)
-
-
-def test_a_snoozing_step_keeps_its_chain_open(quick_worker, ended, tmp_path):
-    last = chain(tasks.snoozing.s(str(tmp_path / "there"), 0.1), tasks.one_more.s()).delay()
-
+    assert JobEvent.objects.filter(job_id=first_id, kind="snoozed").exists()
     assert last.get(timeout=20) == "after done"
 
 
-def test_discard_ends_a_job_with_its_reason_and_stops_its_chain(quick_worker, ended):
+def test_discard_ends_a_job_with_its_reason_and_stops_its_chain(stubborn_worker, ended):
     last = chain(tasks.discarding.si(), tasks.one_more.s()).delay()
 
     job = ended(last.parent.id)

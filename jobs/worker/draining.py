@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import signal
 import threading
 from typing import Any
 
@@ -14,7 +13,9 @@ from django.conf import settings
 
 from jobs.ledger import states
 from jobs.ledger.connection import LedgerConnection
+from jobs.worker import processes
 from jobs.worker.heartbeat import leave
+from jobs.worker.request import all_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +43,21 @@ class Drain:
         name = str(self.worker.hostname)
         text = f"its worker {name} was stopped, and it did not end within {seconds:g} s"
         # Stopped, no child can do anything between the handing back and its end.
-        signal_family(signal.SIGSTOP)
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
         try:
             handed = LedgerConnection(durable=True).use(lambda connection: _give_back(connection, name, text))
             logger.warning("%d jobs did not end within %g s and are handed back", handed, seconds)
         except psycopg.Error as exc:
             logger.warning("Running jobs could not be handed back: %s", str(exc).strip()[:200])
-        signal_family(signal.SIGKILL)
+        for child in psutil.Process().children():
+            processes.end_child(child.pid)
         os._exit(0)
 
 
 def _give_back(connection: psycopg.Connection[tuple[Any, ...]], name: str, text: str) -> int:
-    fetched = [request.id for request in tuple(worker_state.reserved_requests)]
+    fetched = [request.id for request in all_of(worker_state.reserved_requests)]
     with connection.cursor() as cursor:
         runs = [
             {
@@ -71,10 +75,3 @@ def _give_back(connection: psycopg.Connection[tuple[Any, ...]], name: str, text:
         states.owe_again(cursor, fetched)
         leave(cursor, name)
     return len(handed)
-
-
-def signal_family(number: signal.Signals) -> None:
-    """Send a signal to this worker's children and to whatever these have started."""
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(number)

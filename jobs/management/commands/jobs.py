@@ -11,13 +11,16 @@ from django.http import QueryDict
 from jobs import strict_json
 from jobs.api.filters import JobFilter
 from jobs.api.serializers import EnqueuedSerializer, JobDetailSerializer, JobSerializer
+from jobs.api.workflow_views import as_data
 from jobs.lanes import QUEUES
 from jobs.management.output import OperatorCommand, add_verbs, cell, json_option, plain, time_option
 from jobs.models import Job, State
 from jobs.models.job import FINISHED
 from jobs.operators import jobs as operators
 from jobs.operators.actors import command_actor
+from jobs.operators.cancelling import cancelling_of
 from jobs.operators.search import find_job
+from jobs.operators.workflow import lines_of, workflow_of
 from jobs.unique_options import NAMES as KEY_OPTIONS
 from jobs.unique_options import QUEUED, UNFINISHED
 
@@ -45,7 +48,7 @@ class Command(OperatorCommand):
                 ("show", "show one job with its attempts", _add_show),
                 ("enqueue", "enqueue a job of a registered task and print its id", _add_enqueue),
                 ("retry", "queue failed or cancelled jobs again", _add_retry),
-                ("cancel", "cancel unfinished jobs; a running one stops when it next reports", _add_ids),
+                ("cancel", "cancel unfinished jobs; a running one is asked, then made to stop", _add_cancel),
                 ("discard", "discard waiting or failed jobs that nobody wants any more", _add_discard),
             ],
         )
@@ -73,13 +76,17 @@ class Command(OperatorCommand):
             self.print_table(COLUMNS, rows)
 
     def do_show(self, as_json: bool, options: dict[str, Any]) -> None:
-        shown = JobDetailSerializer(find_job(options["id"])).data
+        job = find_job(options["id"])
+        workflow = workflow_of(job)
+        shown = {**JobDetailSerializer(job).data, "workflow": as_data(job, workflow)}
         if as_json:
             self.print_json(shown)
             return
         for key, value in shown.items():
-            if key != "attempts":
+            if key not in ("attempts", "events", "workflow"):
                 self.stdout.write(f"{key:<20}{cell(value)}")
+        for event in shown["events"]:
+            self.stdout.write(f"\n{event['at']} {event['kind']}: {cell(event['text'])}")
         for attempt in shown["attempts"]:
             self.stdout.write(
                 f"\nattempt {attempt['number']}: {attempt['outcome']} on {cell(attempt['worker'])}, "
@@ -87,6 +94,8 @@ class Command(OperatorCommand):
             )
             if attempt["error_class"]:
                 self.stdout.write(plain(attempt["traceback"] or f"{attempt['error_class']}: {attempt['message']}"))
+        for line in lines_of(workflow):
+            self.stdout.write(plain(line))
 
     def do_enqueue(self, as_json: bool, options: dict[str, Any]) -> None:
         args = json_option("--args", options["job_args"], list) or []
@@ -141,7 +150,22 @@ class Command(OperatorCommand):
         self._each(operators.retry_job, "retried", as_json, options["ids"], **given)
 
     def do_cancel(self, as_json: bool, options: dict[str, Any]) -> None:
-        self._each(operators.cancel_job, "cancelled, or asked to stop", as_json, options["ids"])
+        wait = options["wait"]
+        if wait is not None and not 0 <= wait < math.inf:
+            raise CommandError(f"--wait is {wait}; it must be a number of seconds, 0 or more", returncode=2)
+        self._each(operators.cancel_job, "cancelled, or asked to stop", as_json, options["ids"], force=options["force"])
+        if wait is not None:
+            self._wait_cancelled(options["ids"], wait)
+
+    def _wait_cancelled(self, ids: list[str], seconds: float) -> None:
+        """Tell how each job ended; exit 1 unless all are cancelled."""
+        deadline = time.monotonic() + seconds
+        jobs = [self._wait(find_job(job_id), deadline - time.monotonic()) for job_id in ids]
+        for job in jobs:
+            stage = cancelling_of(job)
+            self.say(f"{job.pk}: {job.state}{f' ({stage.sentence()})' if stage else ''}: {cell(job.reason)}")
+        if any(job.state != State.CANCELLED for job in jobs):
+            raise SystemExit(1)
 
     def do_discard(self, as_json: bool, options: dict[str, Any]) -> None:
         self._each(operators.discard_job, "discarded", as_json, options["ids"], reason=options["reason"])
@@ -211,6 +235,16 @@ def _add_key_options(parser: ArgumentParser) -> None:
 
 def _add_ids(parser: ArgumentParser) -> None:
     parser.add_argument("ids", nargs="+", metavar="ID")
+
+
+def _add_cancel(parser: ArgumentParser) -> None:
+    _add_ids(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="kill the processes of running jobs at once, with all that they started"
+    )
+    parser.add_argument(
+        "--wait", type=float, metavar="SECONDS", help="wait for the end; exit 1 unless all are cancelled"
+    )
 
 
 def _add_retry(parser: ArgumentParser) -> None:
