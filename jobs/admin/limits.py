@@ -40,8 +40,8 @@ class LimitsForm(forms.Form):
     )
     rate_seconds = forms.TypedChoiceField(label="Period", coerce=int, choices=PERIODS, widget=UnfoldAdminSelectWidget)
 
-    def __init__(self, state: operators.LimitState, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, initial=vars(state) | {"rate_seconds": state.rate_seconds or 60}, **kwargs)
+    def __init__(self, state: operators.LimitState, data: Any) -> None:
+        super().__init__(data, initial=vars(state) | {"rate_seconds": state.rate_seconds or 60})
         if state.rate_seconds is not None and state.rate_seconds not in dict(PERIODS):
             period: Any = self.fields["rate_seconds"]
             period.choices = [*PERIODS, (state.rate_seconds, f"{state.rate_seconds:,} s")]
