@@ -99,7 +99,7 @@ def differences(schedule: PeriodicTask) -> dict[str, dict[str, Any]]:
     now, said = {"name": schedule.name, **spec_of(schedule)}, {"name": default.name, **default.spec}
     return {
         part: {"now": now.get(part), "default": said.get(part)}
-        for part in dict.fromkeys([*said, *now])
+        for part in dict.fromkeys([*now, *said])
         if now.get(part) != said.get(part)
     }
 

@@ -19,6 +19,7 @@ FIGURES = {
     "bulk_send_per_s",
     "idle_start_p95_ms",
     "worker_pss_mb",
+    "schedules_10k_fire_s",
 }
 
 
