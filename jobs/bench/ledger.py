@@ -7,7 +7,7 @@ ratios: the absolute numbers are this machine's, at this moment.
 import time
 from typing import Any
 
-from jobs.bench import history, machine, schedules
+from jobs.bench import history, machine, rest, schedules
 from jobs.bench.drain import LEDGER, PLAIN, STOCK, Contender, drain, forget_all, send, worker
 from jobs.bench.figures import Figure, Options, Report, median_of
 from jobs.bench.senders import QUEUE
@@ -33,6 +33,7 @@ def run(options: Options) -> Report:
             for name, values in _round(stack, tasks, share).items():
                 measured[name].append(values)
         fire = schedules.fire_seconds(stack, schedules.COUNT // share)
+        at_rest = rest.statements_per_s(stack, rest.WATCH_SECONDS / share)
         slowdown = history.measure(stack, options.history) if options.history else {}
         settings = _durability(stack)
     medians = {name: median_of(values) for name, values in measured.items()}
@@ -42,7 +43,10 @@ def run(options: Options) -> Report:
         machine=machine.describe() | settings,
         rounds=rounds,
         figures=_figures(medians["ledger"], ratios)
-        | {"schedules_10k_fire_s": Figure(fire, "s", at_most=10)}
+        | {
+            "schedules_10k_fire_s": Figure(fire, "s", at_most=10),
+            "idle_statements_per_s": Figure(at_rest, "statements/s", at_most=20),
+        }
         | _history_figure(slowdown, options.history),
         further={
             "tasks": tasks,
