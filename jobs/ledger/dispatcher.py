@@ -109,6 +109,11 @@ def _send_batch(connection: psycopg.Connection[Any], ids: Sequence[str], windows
     """
     with connection.cursor() as cursor:
         promoted = [*states.promote_due(cursor, BATCH), *ids]
+    # Asked before rows are locked: a broker that hangs would keep the locks, and whoever wants to change these jobs, or
+    # to be folded into one, would wait for it.
+    state = broker.state(current_app)
+    if state.startswith("away"):
+        raise ConnectionError(f"the broker is {state}")
     with connection.transaction(), connection.cursor() as cursor:
         if broker.is_rabbitmq():
             rows = windows.take(cursor)
