@@ -1,5 +1,7 @@
 """Draws a job's workflow on its page: steps from left to right, lines between them, each a link."""
 
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
@@ -47,10 +49,11 @@ def _join_line(join: Step) -> dict[str, Any]:
 
 
 def _drawing(steps: list[Step], current: str) -> SafeString:
-    places = _places(steps)
-    width = max(x + w for x, _, w in places.values()) + MARGIN
-    height = max(y for _, y, _ in places.values()) + HEIGHT + MARGIN
-    lines = format_html_join("", '<path d="{}"/>', [[_line(places[a], places[s.id])] for s in steps for a in s.after])
+    columns, before, ways = _columns(steps)
+    places = _places(columns, before, {step.id: step.kind for step in steps})
+    width = max(place.left + place.width for place in places.values()) + MARGIN
+    height = max(place.top for place in places.values()) + HEIGHT + MARGIN
+    lines = format_html_join("", '<path d="{}"/>', [[_path([places[stop] for stop in way])] for way in ways])
     boxes = format_html_join("", "{}", [[_box(step, places[step.id], step.id == current)] for step in steps])
     return format_html(
         '<svg class="sy-flow" width="{}" height="{}" viewBox="0 0 {} {}" role="group" aria-label="{}">'
@@ -65,44 +68,69 @@ def _drawing(steps: list[Step], current: str) -> SafeString:
     )
 
 
-def _places(steps: list[Step]) -> dict[str, tuple[int, int, int]]:
-    """Where each step is drawn: left, top, width. Columns follow the longest way, rows those before them."""
-    columns: list[list[Step]] = []
+@dataclass
+class _Place:
+    """Where a step is drawn, or where a line that skips columns passes through."""
+
+    left: int
+    top: int
+    width: int
+
+
+def _columns(steps: list[Step]) -> tuple[list[list[str]], dict[str, list[str]], list[list[str]]]:
+    """Columns by the longest way to each step, with stops for lines that skip some; what leads where; the lines."""
     column_of: dict[str, int] = {}
+    before: dict[str, list[str]] = {}
+    lines: list[list[str]] = []
     for step in steps:
-        column = max((column_of[before] + 1 for before in step.after), default=0)
-        column_of[step.id] = column
-        while len(columns) <= column:
-            columns.append([])
-        columns[column].append(step)
-    places: dict[str, tuple[int, int, int]] = {}
+        column_of[step.id] = max((column_of[found] + 1 for found in step.after), default=0)
+        before[step.id] = []
+        for found in step.after:
+            between = range(column_of[found] + 1, column_of[step.id])
+            line = [found, *(f"{found} {step.id} {column}" for column in between), step.id]
+            for (start, end), column in zip(pairwise(line[:-1]), between, strict=True):
+                before[end], column_of[end] = [start], column
+            before[step.id].append(line[-2])
+            lines.append(line)
+    columns: list[list[str]] = [[] for _ in range(max(column_of.values()) + 1)]
+    for found, column in column_of.items():
+        columns[column].append(found)
+    return columns, before, lines
+
+
+def _places(columns: list[list[str]], before: dict[str, list[str]], kinds: dict[str, str]) -> dict[str, _Place]:
+    places: dict[str, _Place] = {}
     tallest = max(len(column) for column in columns)
     left = MARGIN
     for column in columns:
-        wide = WIDTH if any(step.kind == "job" for step in column) else JOIN_WIDTH
-        ordered = sorted(column, key=lambda step: _mean_top(step, places))
+        wide = WIDTH if any(kinds.get(found) == "job" for found in column) else JOIN_WIDTH
+        ordered = sorted(column, key=lambda found: _mean_top(before[found], places))
         top = MARGIN + (tallest - len(column)) * (HEIGHT + GAP_Y) // 2
-        for row, step in enumerate(ordered):
-            own = WIDTH if step.kind == "job" else JOIN_WIDTH
-            places[step.id] = (left + (wide - own) // 2, top + row * (HEIGHT + GAP_Y), own)
+        for row, found in enumerate(ordered):
+            own = JOIN_WIDTH if kinds.get(found) == "join" else wide
+            places[found] = _Place(left + (wide - own) // 2, top + row * (HEIGHT + GAP_Y), own)
         left += wide + GAP_X
     return places
 
 
-def _mean_top(step: Step, places: dict[str, tuple[int, int, int]]) -> float:
-    tops = [places[before][1] for before in step.after if before in places]
+def _mean_top(before: list[str], places: dict[str, _Place]) -> float:
+    tops = [places[found].top for found in before]
     return sum(tops) / len(tops) if tops else 0.0
 
 
-def _line(start: tuple[int, int, int], end: tuple[int, int, int]) -> str:
-    x1, y1 = start[0] + start[2], start[1] + HEIGHT // 2
-    x2, y2 = end[0], end[1] + HEIGHT // 2
-    bend = max((x2 - x1) // 2, 12)
-    return f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
+def _path(stops: list[_Place]) -> str:
+    """A curve from the right side of the first, straight through those between, to the left side of the last."""
+    parts = []
+    for start, end in pairwise(stops):
+        x1, y1 = start.left + start.width, start.top + HEIGHT // 2
+        x2, y2 = end.left, end.top + HEIGHT // 2
+        bend = max((x2 - x1) // 2, 12)
+        move = "L" if parts else "M"
+        parts.append(f"{move}{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}")
+    return "".join(parts)
 
 
-def _box(step: Step, place: tuple[int, int, int], is_current: bool) -> SafeString:
-    x, y, width = place
+def _box(step: Step, place: _Place, is_current: bool) -> SafeString:
     name, below = _words(step)
     box = format_html(
         '<g class="sy-step sy-step-{}{}" transform="translate({} {})"><title>{}</title>'
@@ -110,10 +138,10 @@ def _box(step: Step, place: tuple[int, int, int], is_current: bool) -> SafeStrin
         '<text class="sy-step-state" x="10" y="36">{}</text></g>',
         step.state.replace(" ", "-"),
         " sy-step-current" if is_current else "",
-        x,
-        y,
+        place.left,
+        place.top,
         f"{step.task} {step.id}: {step.state}",
-        width,
+        place.width,
         HEIGHT,
         6 if step.kind == "job" else HEIGHT // 2,
         name,

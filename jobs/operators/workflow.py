@@ -162,6 +162,7 @@ class _Graph:
         self.steps: dict[str, Step] = {}
         self.after: dict[str, dict[str, None]] = {}
         self._seen_joins: set[str] = set()
+        self._joins = {next(ids_in(chord.body), chord.pk): chord.pk for chord in family.chords.values()}
         self._family = family
         for row in family.rows.values():
             state = "cancelling" if row["state"] == State.RUNNING and row["cancel_requested_at"] else row["state"]
@@ -206,7 +207,9 @@ class _Graph:
             return flat([self._add(part, after) for part in parts_of(signature)]) or after
         if kind == "chord":
             *header, body = parts_of(signature)
-            header_id = id_of((signature.get("kwargs") or {}).get("header")) or f"join of {after}"
+            # Celery gives a chord's group its id when it is sent; its body has one before.
+            body_id = next(ids_in(body), f"after {' '.join(after)}")
+            header_id = self._joins.get(body_id, f"join before {body_id}")
             exits = flat([self._add(part, after) for part in header]) or after
             if body is None:
                 return exits

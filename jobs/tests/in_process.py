@@ -23,7 +23,7 @@ class Killed(BaseException):
 
 def run_job(job_id: str) -> None:
     """Do what a worker's child does with the job's message. A message of a job that does not wait is dropped."""
-    row = Job.objects.filter(pk=job_id).values().get()
+    row: dict[str, Any] = dict(Job.objects.filter(pk=job_id).values().get())
     headers, _, (args, kwargs, embed) = message_of(row)
     task = current_app.tasks[row["task"]]
     trace = build_tracer(task.name, task, app=current_app, hostname=HOST)
@@ -44,7 +44,7 @@ def next_queued() -> Job | None:
 
 def run_all(most: int = 200) -> list[str]:
     """Run what is queued or due, and what that leads to, until nothing is. Returns the ids in their order."""
-    ran = []
+    ran: list[str] = []
     for _ in range(most):
         waiting = next_queued()
         if waiting is None:

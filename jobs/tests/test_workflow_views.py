@@ -94,7 +94,7 @@ def test_a_replaced_job_is_the_end_of_what_replaces_it():
 def test_a_large_workflow_is_told_in_counts(monkeypatch, client):
     monkeypatch.setattr(shown, "MOST_STEPS", 10)
     chord([probe.add.s(n, n) for n in range(12)], probe.total.s()).delay()
-    job = Job.objects.first()
+    job = Job.objects.all()[0]
 
     found = workflow_of(job)
 
