@@ -163,13 +163,13 @@ def _settle(cursor: states.Cursor, record: Record, inserted: dict[str, str]) -> 
     """Deal with a conflict, and with older jobs that a newer one supersedes. Returns ids whose message is owed now."""
     run = current_run()
     sender = run.job_id if run is not None else ""
-    settled = uniqueness.Settled()
-    if record.id not in inserted:
-        settled = uniqueness.settle(cursor, record, sender)
-        if settled.state is not None:
-            inserted[record.id] = settled.state
-    if record.id in inserted and record.unique_options is not None and record.unique_options.supersede:
-        uniqueness.supersede(cursor, record, sender)
+    if record.id in inserted:
+        if record.unique_options is not None and record.unique_options.supersede:
+            uniqueness.supersede(cursor, record, sender)
+        return []
+    settled = uniqueness.settle(cursor, record, sender)
+    if settled.state is not None:
+        inserted[record.id] = settled.state
     if settled.holder is None:
         return []
     holder, by = settled.holder, f"{record.origin} {record.origin_detail}".strip()
