@@ -1,18 +1,8 @@
 """One try of an effect, as the call that makes it sees it."""
 
-import time
-from collections.abc import Callable
-
 from jobs.effects.errors import TooLate
 from jobs.ledger.effects import Known
-
-
-def _boot_clock() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-#: Goes on while the machine is suspended, where the system has such a clock.
-clock: Callable[[], float] = _boot_clock if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+from jobs.ledger.lease import clock
 
 
 class Try:

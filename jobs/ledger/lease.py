@@ -20,6 +20,11 @@ MARGIN_SECONDS = LEASE_SECONDS / 6
 _shared: mmap.mmap | None = None
 
 
+def clock() -> float:
+    """Seconds on a clock that only runs forward, and goes on while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def begin() -> None:
     """Share a lease with the children to be forked; called in a worker's main process before its pool starts."""
     global _shared
@@ -27,7 +32,7 @@ def begin() -> None:
 
 
 def renew(since: float) -> None:
-    """Note a heartbeat that Postgres has taken. since: `time.monotonic()` before it was sent."""
+    """Note a heartbeat that Postgres has taken. since: `clock()` before it was sent."""
     if _shared is not None:
         _shared[:8] = struct.pack("d", since)
 
@@ -37,4 +42,4 @@ def seconds_left() -> float:
     if _shared is None:
         return float("inf")
     (renewed,) = struct.unpack("d", _shared[:8])
-    return float(renewed + LEASE_SECONDS - MARGIN_SECONDS - time.monotonic())
+    return float(renewed + LEASE_SECONDS - MARGIN_SECONDS - clock())

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from typing import Any
 
 import psycopg
@@ -129,7 +128,7 @@ class Heartbeat(threading.Thread):
         if self.beats % 20 == 0:
             self.memory = memory_bytes()
         name = str(self.worker.hostname)
-        since = time.monotonic()
+        since = lease.clock()
         # A copy of each set: the worker's main thread changes them meanwhile.
         active = {request.id for request in all_of(worker_state.active_requests)}
         reserved = {request.id for request in all_of(worker_state.reserved_requests)}

@@ -101,7 +101,8 @@ def end_attempt(
             FROM jobs_job WHERE id = %(id)s AND claim_id = %(claim)s AND state = 'running' FOR UPDATE),
         ended AS (
             UPDATE jobs_job AS j
-            SET state = %(state)s::text, claim_id = NULL, sent_at = NULL, sends = 0, held = false, error = %(error)s::text,
+            SET state = %(state)s::text, claim_id = NULL, sent_at = NULL, sends = 0, held = false,
+                error = %(error)s::text,
                 crashes = j.crashes + %(crashes)s::int, uncounted = j.uncounted + %(uncounted)s::int,
                 -- Who asked a running job to stop has been noted already; what made it stop is added.
                 reason = CASE WHEN %(state)s::text = 'cancelled'
