@@ -16,6 +16,8 @@ T = TypeVar("T")
 # The server went away, or is starting or stopping: the work is still owed, so wait for it.
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 
+#: Between two attempts to reach Postgres or the broker: both are to be used again within seconds of their return.
+LONGEST_PAUSE_SECONDS = 2.0
 #: Somebody else's lock is waited for so long, and then again: the connection is free for others in between.
 LOCK_SECONDS = 5
 #: A process that is stopped in the middle of a transaction keeps its locks for so long. More than a group of messages
@@ -28,6 +30,12 @@ _SETTINGS = f"""
     SET enable_seqscan = off;
     SET lock_timeout = '{LOCK_SECONDS}s';
     SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'
+"""
+
+#: The same for a transaction of the ledger's on a connection that is Django's.
+LOCAL_LIMITS = f"""
+    SET LOCAL lock_timeout = '{LOCK_SECONDS}s';
+    SET LOCAL idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'
 """
 
 
@@ -71,7 +79,7 @@ class LedgerConnection:
                 if pause > 1:
                     logger.warning("Postgres is away (%s); trying again in %.0f s", str(exc).strip()[:200], pause)
                 time.sleep(pause)
-                pause = min(pause * 2, 5.0)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def close(self) -> None:
         with self._lock:

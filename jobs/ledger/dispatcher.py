@@ -14,9 +14,9 @@ from celery import current_app
 from django.db import close_old_connections
 from django.db import connection as django_connection
 
-from jobs.ledger import ageing, broker, effects, limits, lost_messages, rescue, states, sweeps, workflow
+from jobs.ledger import ageing, broker, effects, limits, lost_messages, pauses, rescue, states, sweeps, workflow
 from jobs.ledger.admission import admit_all
-from jobs.ledger.connection import AWAY, LedgerConnection
+from jobs.ledger.connection import AWAY, LONGEST_PAUSE_SECONDS, LedgerConnection
 from jobs.ledger.publisher import publish
 from jobs.ledger.window import Windows
 
@@ -58,7 +58,7 @@ class Dispatcher(threading.Thread):
                 logger.warning("Dispatching waits: %s: %s", type(exc).__name__, str(exc).strip()[:200])
                 django_connection.close()
                 more = False
-                pause = min(pause * 2, 5.0)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             if not more:
                 self.stopping.wait(pause * random.uniform(0.8, 1.2))  # noqa: S311  (spreads load)
 
@@ -67,6 +67,8 @@ class Dispatcher(threading.Thread):
         owed = self.connection.use(_look)
         if owed.sweep_count < sweeps.count():
             self.connection.use(sweeps.prepare)
+        pauses.note_paused(owed.paused)
+        self.connection.use(pauses.hold_turned_away)
         found = sum(self._sweep(name) for name in owed.due_sweeps)
         ids = self._let_through(only_if_due=True) if owed.is_anything_held else []
         if not (owed.is_sending_owed or found or ids):

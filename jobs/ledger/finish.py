@@ -10,6 +10,7 @@ from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from jobs.ledger import states, workflow
+from jobs.ledger.connection import LOCAL_LIMITS, LONGEST_PAUSE_SECONDS
 from jobs.ledger.door import enter_now
 from jobs.ledger.errors import JobCancelled
 from jobs.ledger.events import note
@@ -280,6 +281,7 @@ def _in_one_transaction(run: Run, finish: Callable[[states.Cursor], bool], parts
         try:
             with transaction.atomic():
                 with connection.cursor() as cursor:
+                    cursor.execute(LOCAL_LIMITS)
                     held = finish(cursor)
                 if held:
                     if parts is not None:
@@ -291,7 +293,7 @@ def _in_one_transaction(run: Run, finish: Callable[[states.Cursor], bool], parts
             logger.warning("Postgres is away (%s); job %s waits to be finished", str(exc).strip()[:200], run.job_id)
             connection.close()
             time.sleep(pause)
-            pause = min(pause * 2, 5.0)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
     run.finished = True
     if run.has_slot:
         admit_soon()

@@ -77,6 +77,20 @@ def test_sends_do_not_wait_for_a_hung_broker(valkey, live_worker, until):
     until(lambda: all_succeeded("hung"), 40)
 
 
+def test_a_worker_waits_for_a_full_broker_to_have_room(valkey, live_worker, until):
+    worker = live_worker("default", BROKER_URL=broker_url(valkey))
+    client = redis.Redis(unix_socket_path=str(valkey.socket))
+    client.config_set("maxmemory", 1)
+
+    client.client_kill_filter(_type="normal", skipme=True)
+    send_five(valkey, "full")
+
+    until(lambda: "maxmemory" in worker.log())
+    client.config_set("maxmemory", 0)
+    until(lambda: all_succeeded("full"), 40)
+    assert worker.process.poll() is None
+
+
 _STATES = """
 from celery import current_app
 from jobs import health
@@ -153,7 +167,7 @@ def test_workers_come_back_soon_after_a_long_outage(valkey, live_worker, until):
 @pytest.mark.long
 def test_messages_that_are_wiped_are_sent_again(valkey, live_worker, until):
     live_worker("default", concurrency=1, BROKER_URL=broker_url(valkey))
-    send_five(valkey, "wiped", "sleep", "1")
+    send_five(valkey, "wiped", "sleep", "2")
     until(Job.objects.filter(pk__startswith="wiped", state=State.RUNNING).exists)
 
     redis.Redis(unix_socket_path=str(valkey.socket)).flushall()
@@ -163,7 +177,7 @@ def test_messages_that_are_wiped_are_sent_again(valkey, live_worker, until):
 
 def test_jobs_that_a_worker_had_fetched_run_after_a_restart_of_the_broker(valkey, live_worker, until):
     live_worker("default", concurrency=1, BROKER_URL=broker_url(valkey))
-    send_five(valkey, "fetched", "sleep", "0.5")
+    send_five(valkey, "fetched", "sleep", "2")
     until(Job.objects.filter(pk__startswith="fetched", state=State.RUNNING).exists)
 
     valkey.stop()

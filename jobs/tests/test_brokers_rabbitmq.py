@@ -128,7 +128,7 @@ def test_a_killed_worker_loses_nothing_on_rabbitmq(rabbit, live_worker, until):
 @pytest.mark.long
 def test_a_killed_broker_loses_nothing_on_rabbitmq(rabbit, live_worker, until):
     worker = live_worker("default", BROKER_URL=rabbit.url)
-    send_ten(rabbit, "before", 0.5)
+    send_ten(rabbit, "before", 1)
     until(Job.objects.filter(state=State.RUNNING).exists)
 
     rabbit.kill()

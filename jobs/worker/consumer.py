@@ -10,7 +10,7 @@ from celery.worker import state as worker_state
 from celery.worker.consumer import Consumer
 
 from jobs.ledger import states
-from jobs.ledger.connection import finishes
+from jobs.ledger.connection import LONGEST_PAUSE_SECONDS, finishes
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 EVENT_LINGER_SECONDS = 0.1
 #: A group goes out early when it has so many.
 EVENTS_IN_A_GROUP = 200
-#: Between two attempts to connect to the broker.
-LONGEST_PAUSE_SECONDS = 2.0
 
 
 class LedgerConsumer(Consumer):
