@@ -1,4 +1,4 @@
-"""Unique keys while the broker hangs; apart from tests with a shared worker, which would have a broker that does not."""
+"""Unique keys while the broker hangs; apart from the tests whose shared worker has a broker that does not."""
 
 import signal
 import time
