@@ -9,7 +9,7 @@ from billiard.exceptions import WorkerLostError
 from celery import states as celery_states
 from celery.exceptions import NotRegistered, TaskRevokedError
 from celery.result import GroupResult
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django_celery_results.backends.database import DatabaseBackend
 
 from jobs.ledger import finish, results, states, workflow
@@ -98,7 +98,11 @@ class LedgerBackend(DatabaseBackend):
         stock = super().mark_as_failure
         run, asked = run_of(task_id), None
         if run is None:
-            run, asked = self._run_of_lost_child(task_id, request)
+            try:
+                run, asked = self._run_of_lost_child(task_id, request)
+            except (OperationalError, InterfaceError) as away:
+                _leave_to_others(task_id, away)
+                return
         if run is None:
             if isinstance(exc, NotRegistered):
                 self._park_unknown(task_id, exc)
@@ -214,8 +218,11 @@ class LedgerBackend(DatabaseBackend):
     def _park_unknown(self, task_id: str, exc: NotRegistered) -> None:
         """This worker is older, or newer, than the sender: the job waits for one that knows its task."""
         text = f"A worker that was sent it does not know the task {exc}; it waits for one that does."
-        with connection.cursor() as cursor:
-            states.park(cursor, task_id, text, most_seconds=MAX_PARKED_SECONDS)
+        try:
+            with connection.cursor() as cursor:
+                states.park(cursor, task_id, text, most_seconds=MAX_PARKED_SECONDS)
+        except (OperationalError, InterfaceError) as away:
+            _leave_to_others(task_id, away)
 
     def _store_if(
         self, wanted: bool, task_id: str, exc: BaseException, state: str, traceback: Any, request: Any
@@ -291,3 +298,9 @@ class LedgerBackend(DatabaseBackend):
                 if not connection.is_usable():
                     raise
                 logger.exception("The errback %s of job %s cannot be called", errback.get("task"), request.id)
+
+
+def _leave_to_others(job_id: str, away: Exception) -> None:
+    """Postgres is away, and an error here would end the worker: the job is rescued, or sent again, when it is back."""
+    logger.warning("What became of job %s is left to the rescue: %s", job_id, str(away).strip()[:200])
+    connection.close()

@@ -150,7 +150,7 @@ def record_of(message: Message, *, origin: str, origin_detail: str = "") -> Reco
 
 def checked_id(value: Any) -> str:
     """A job's, root's or group's id. Raises JobRefused unless it is 1 to 255 characters that Postgres can hold."""
-    text = str(value)
+    text = "" if value is None else str(value)
     if not 0 < len(text) <= 255 or _is_odd(text):
         raise JobRefused(
             f"{text[:60]!r} is not an id: it has {len(text)} characters; 1 to 255 are kept, none of them NUL"

@@ -2,11 +2,16 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import psutil
 import pytest
-from celery import chain
+from billiard.exceptions import WorkerLostError
+from celery import chain, current_app
+from celery.exceptions import NotRegistered
+from django.db import OperationalError
 
+from jobs.ledger import finish, states
 from jobs.models import Job, State
 from jobs.tasks import echo, sleep
 from jobs.tests import probe_tasks as probe
@@ -88,3 +93,15 @@ def test_a_stopped_worker_hands_back_what_does_not_end_in_time_and_no_attempt_is
     assert (job.state, outcomes(job), kinds(job)) == (State.SUCCEEDED, ["handed_back", "succeeded"], ["handed_back"])
     assert (job.attempts_used, job.max_attempts, job.crashes) == (1, 1, 0)
     assert ended(sent[1].id).state == State.SUCCEEDED
+
+
+def test_a_lost_child_and_an_unknown_task_do_not_end_the_worker_while_postgres_is_away(monkeypatch):
+    def away(*_, **__):
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(finish, "find_run", away)
+    monkeypatch.setattr(states, "park", away)
+    lost = SimpleNamespace(lost_pid=1, hostname="w@host")
+
+    current_app.backend.mark_as_failure("lost", WorkerLostError("killed"), request=lost)
+    current_app.backend.mark_as_failure("unknown", NotRegistered("nobody.knows"), request=SimpleNamespace())

@@ -190,6 +190,13 @@ def test_a_foreign_message_without_a_list_of_arguments_is_dropped():
     assert not Job.objects.filter(pk="foreign-odd").exists()
 
 
+def test_a_foreign_message_without_an_id_is_dropped():
+    message = SimpleNamespace(headers={"id": None}, payload=[[1, 2], {}, {}], delivery_info={}, properties={})
+
+    assert not adopt("probe.add", message, None)
+    assert not Job.objects.exists()
+
+
 def test_a_job_of_a_rolled_back_transaction_never_exists(worker):
     with pytest.raises(ZeroDivisionError), transaction.atomic():  # noqa: PT012
         sent = probe.add.delay(1, 1)
