@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from kombu import Connection
+from kombu.connection import Connection
 
 from jobs.stack.parent import before_exec
 from jobs.tests.stacks import free_port

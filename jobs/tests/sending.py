@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jobs.tests.live import database_url
 
+TIMEOUT_SECONDS = 60
 _BEGIN = """
 import sys, time
 import django
@@ -17,7 +18,7 @@ from jobs.ledger import publisher
 """
 
 
-def send_from_a_process(code: str, *, timeout_seconds: float = 60, **env: str) -> str:
+def send_from_a_process(code: str, **env: str) -> str:
     """Run `code`, which finds `tasks` (those of jobs.tasks). Returns what it printed."""
     done = subprocess.run(
         [sys.executable, "-c", _BEGIN + textwrap.dedent(code)],
@@ -30,7 +31,7 @@ def send_from_a_process(code: str, *, timeout_seconds: float = 60, **env: str) -
         cwd=Path(__file__).resolve().parents[2],
         capture_output=True,
         text=True,
-        timeout=timeout_seconds,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-5000:]

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from kombu import Connection
+from kombu.connection import Connection
 
 from jobs.ledger.broker import SEND_SECONDS
 from jobs.models import Job, State
