@@ -9,12 +9,22 @@ from jobs import job, retention
 from jobs.effects.copies import check_copies
 from jobs.effects.selftest import post_once
 from jobs.ledger.run import current_run
+from jobs.schedules.defaults import default_schedule
 
 
 @job(name="jobs.clean_up", queue="maintenance", unique=lambda: "jobs.clean_up", max_attempts=4)
 def clean_up() -> dict[str, int]:
     """Empty old results and prune old jobs, in small batches."""
     return retention.clean_up()
+
+
+default_schedule(
+    "Clean up history",
+    task="jobs.clean_up",
+    queue="maintenance",
+    description="Empties results after a day and prunes old jobs, in small batches.",
+    crontab={"minute": "30", "hour": "3", "timezone": "UTC"},
+)
 
 
 @job(name="selftest.echo", max_attempts=2, backoff_seconds=1)

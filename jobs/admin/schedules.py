@@ -25,13 +25,13 @@ from jobs.models import Job, ScheduleTick, TickOutcome
 from jobs.operators.schedule_edits import create_schedule, delete_schedule, edit_schedule
 from jobs.operators.schedules import MayNotEnqueue, ScheduleNotFound, enqueue_run, set_enabled, ticks_of
 from jobs.operators.search import is_storable, newest
-from jobs.operators.timetables import CRON_PARTS, ScheduleRefused
+from jobs.operators.timetables import CRON_PARTS, KINDS, ScheduleRefused
 from jobs.registry import ArgumentsDoNotFit, UnknownTask
 from jobs.schedules.calls import ScheduleUnusable
 from jobs.schedules.defaults import differences
 from jobs.schedules.next_runs import describe_schedule, next_runs
 
-PART_NAMES = {"args": "arguments", "kwargs": "named arguments", "crontab": "times", "interval": "times"}
+PART_NAMES = {"args": "arguments", "kwargs": "named arguments", **dict.fromkeys(KINDS, "times")}
 OUTCOME_LOOKS = {
     TickOutcome.SENT: ("sent", "good"),
     TickOutcome.CAUGHT_UP: ("sent late", "scheduled"),
@@ -106,7 +106,7 @@ class ScheduleAdmin(BaseAdmin):
 
     @display(description="Schedule")
     def name_cell(self, task: PeriodicTask) -> SafeString:
-        differs = [PART_NAMES.get(part, part) for part in differences(task)]
+        differs = [name for name, _, _ in differences_shown(task)]
         return format_html(
             '<a class="sy-two sy-link" href="{}"><strong>{}</strong><span class="sy-note">{}</span></a>',
             self.url_of("change", task.pk),
@@ -264,10 +264,7 @@ class ScheduleAdmin(BaseAdmin):
                 for job in jobs
             ],
             "latest_ticks": [_tick_shown(tick) for tick in ticks_of(task)[:LATEST_TICKS]],
-            "differences": [
-                (PART_NAMES.get(part, part), compact(values["now"]), compact(values["default"]))
-                for part, values in differences(task).items()
-            ],
+            "differences": differences_shown(task),
             "problem": problem_of(task),
             "may_run": self.has_run_permission(request),
             "may_switch": self.has_change_permission(request) if task.enabled else self.has_enable_permission(request),
@@ -304,6 +301,16 @@ class ScheduleAdmin(BaseAdmin):
 def problem_of(task: PeriodicTask) -> str:
     policy = getattr(task, "policy", None)
     return f"no next run: {policy.problem}" if policy and policy.problem and task.enabled else ""
+
+
+def differences_shown(task: PeriodicTask) -> list[tuple[str, str, str]]:
+    """What differs from the code: the part's name, what it is, and what the code says; timetables are one part."""
+    shown: dict[str, tuple[Any, Any]] = {}
+    for part, values in differences(task).items():
+        name = PART_NAMES.get(part, part)
+        now, default = shown.get(name, (None, None))
+        shown[name] = (values["now"] if now is None else now, values["default"] if default is None else default)
+    return [(name, compact(now), compact(default)) for name, (now, default) in shown.items()]
 
 
 def compact(value: Any) -> str:

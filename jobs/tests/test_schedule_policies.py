@@ -128,7 +128,6 @@ def test_what_differs_from_the_codes_default_is_shown_everywhere(schedule: Perio
     assert api.get(f"{V1}{schedule.pk}/").json()["differs_from_default"] == {}
 
     schedule_edits.edit_schedule(command_actor(), schedule.pk, {"queue": "maintenance", "args": [8]})
-
     expected = {"queue": {"now": "maintenance", "default": None}, "args": {"now": [8], "default": [7]}}
     assert api.get(f"{V1}{schedule.pk}/").json()["differs_from_default"] == expected
     listed = {row["name"]: row for row in json.loads(run("schedules", "list", "--json"))}

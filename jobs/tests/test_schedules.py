@@ -10,17 +10,22 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
+from celery import current_app
 from django.apps import apps
+from django.db import OperationalError, connection
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from jobs.models import CatchUp, Job, SchedulePolicy, ScheduleTick, Worker
 from jobs.operators import schedule_edits
 from jobs.operators.actors import command_actor
 from jobs.operators.schedules import find_schedule
-from jobs.schedules import defaults
+from jobs.schedules import defaults, scheduler, ticking
 from jobs.schedules.defaults import differences
+from jobs.schedules.scheduler import LedgerScheduler
 from jobs.stack.parent import before_exec
 from jobs.tests.live import database_url
 
@@ -94,6 +99,17 @@ def test_beats_send_every_tick_once_through_a_kill_an_edit_and_a_downtime(beats,
     counts = Counter(Job.objects.exclude(origin_detail="tick").values_list("origin_detail", flat=True))
     assert counts == {"run_once 1": 1, "run_once 5": 1, "run_all 1": 1, "run_all 5": 5}
     assert ScheduleTick.objects.filter(schedule__name="skip 5", outcome="skipped").count() == 5
+
+
+def test_a_beat_waits_for_postgres_and_outlives_errors(db, monkeypatch):
+    beat = LedgerScheduler(current_app, lazy=True)
+    monkeypatch.setattr(scheduler, "close_old_connections", lambda: None)  # the test's own among them
+    for error in (OperationalError("away"), RuntimeError("odd")):
+        monkeypatch.setattr(scheduler, "connection", SimpleNamespace(cursor=connection.cursor, close=lambda: None))
+        monkeypatch.setattr(ticking, "tick", Mock(side_effect=error))
+        assert beat.tick() == 1.0
+    monkeypatch.setattr(ticking, "tick", lambda: 0.25)
+    assert beat.tick() == 0.25
 
 
 def test_the_code_makes_a_schedule_once_follows_it_and_leaves_what_people_edit(db):
