@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from jobs.ledger import states
+from jobs.ledger import pauses, states
 from jobs.ledger.admission import Admitted, admit
 from jobs.ledger.errors import JobRefused
 from jobs.ledger.limits import hold, reasons_to_wait
@@ -421,3 +421,20 @@ def count_reads() -> Callable[[], int]:
             return int(cursor.fetchone()[0])
 
     return count
+
+
+def test_messages_of_what_is_paused_are_turned_away_and_their_jobs_held_or_sent_again() -> None:
+    pauses.note_paused(["queue:default", "task:selftest.sleep"])
+    paused, resumed = make_job(sent_at=timezone.now()), make_job(sent_at=timezone.now(), queue="slow_lane")
+    pause(command_actor(), "queue", "default")
+
+    assert pauses.turn_away(paused.pk, "default", "selftest.echo")
+    assert pauses.turn_away(resumed.pk, "slow_lane", "selftest.sleep")
+    assert not pauses.turn_away("x", "slow_lane", "selftest.echo")
+    pauses.note_paused([])
+    assert not pauses.turn_away("x", "default", "selftest.echo")
+    pauses.hold_turned_away(connection)  # type: ignore[arg-type]  # Django's connection does as well
+
+    assert Job.objects.get(pk=paused.pk).held
+    again = Job.objects.get(pk=resumed.pk)
+    assert (again.held, again.sent_at) == (False, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from celery import current_app
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
@@ -19,6 +20,7 @@ from jobs.tasks import echo
 from jobs.tests import probe_tasks as probe
 from jobs.tests.live import LiveWorkers, database_url
 from jobs.tests.test_limits import held
+from jobs.tests.test_running import row_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,6 +125,14 @@ def test_messages_that_were_sent_before_a_pause_do_not_start(
 
     until(lambda: Job.objects.filter(held=True).count() == 20)
     assert not Attempt.objects.exists()
+    # A copy of a message that comes late finds its job held, and another's is turned away.
+    late = echo.apply_async([1], queue="index_lane").id
+    until(Job.objects.filter(pk=late, held=True).exists)
+    Job.objects.filter(pk=late).update(held=False, sent_at=timezone.now())
+    with current_app.producer_pool.acquire(block=True) as producer:
+        publisher.publish(producer, row_of(late))
+    until(Job.objects.filter(pk=late, held=True).exists)
+    ids.append(late)
     resume(command_actor(), "queue", "index_lane")
     assert {ended(job_id).state for job_id in ids} == {State.SUCCEEDED}
 

@@ -11,6 +11,7 @@ from jobs.lanes import DEFAULT_QUEUE, QUEUES
 from jobs.ledger import states, uniqueness
 from jobs.ledger.connection import finishes
 from jobs.ledger.errors import JobRefused
+from jobs.ledger.pauses import turn_away
 from jobs.ledger.records import LEDGER_HEADER, Message, Record, checked_id, record_of
 from jobs.ledger.states.keys import count_folded
 
@@ -26,7 +27,9 @@ def ledger_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
             if LEDGER_HEADER not in (message.headers or {}) and not adopt(task.name, message, body):
                 return ack(logger, consumer.connection_errors)
             if message.headers:
-                checked_id(message.headers["id"])
+                job_id = checked_id(message.headers["id"])
+                if turn_away(job_id, (message.delivery_info or {}).get("routing_key", ""), task.name):
+                    return ack(logger, consumer.connection_errors)
             return handle(message, body, ack, reject, callbacks, **more)
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             # Anything else than Celery's own error would end the worker, and a broker may hold anything.

@@ -13,12 +13,14 @@ from jobs.ledger.states.machine import Cursor, rows
 class Owed:
     """What an idle dispatcher learns in one statement. due_sweeps: names.
     is_anything_held: and nobody has looked at it for a while.
-    sweep_count: how many are known to Postgres."""
+    sweep_count: how many are known to Postgres.
+    paused: "everything:", "queue:NAME" or "task:NAME"."""
 
     is_sending_owed: bool
     is_anything_held: bool
     due_sweeps: list[str]
     sweep_count: int
+    paused: list[str]
 
 
 def look(cursor: Cursor, grace_seconds: float) -> Owed:
@@ -31,12 +33,14 @@ def look(cursor: Cursor, grace_seconds: float) -> Owed:
             (EXISTS (SELECT 1 FROM jobs_job WHERE state = 'queued' AND held)
              OR EXISTS (SELECT 1 FROM jobs_limit WHERE resume_at <= now()))
             AND NOT EXISTS (SELECT 1 FROM jobs_limit WHERE scope = 'everything' AND look_at > now()),
-            ARRAY(SELECT name::text FROM jobs_sweep WHERE due_at <= now()), (SELECT count(*) FROM jobs_sweep)
+            ARRAY(SELECT name::text FROM jobs_sweep WHERE due_at <= now()), (SELECT count(*) FROM jobs_sweep),
+            ARRAY(SELECT scope || ':' || name FROM jobs_limit
+                  WHERE paused_at IS NOT NULL AND (resume_at IS NULL OR resume_at > now()))
         """,
         [grace_seconds],
     )
-    sending, held, sweeps, count = cursor.fetchall()[0]
-    return Owed(bool(sending), bool(held), list(sweeps), int(count))
+    sending, held, sweeps, count, paused = cursor.fetchall()[0]
+    return Owed(bool(sending), bool(held), list(sweeps), int(count), list(paused))
 
 
 def promote_due(cursor: Cursor, limit: int) -> list[str]:
