@@ -2,7 +2,7 @@
 
 from jobs.effects.errors import TooLate
 from jobs.ledger.effects import Known
-from jobs.ledger.lease import clock
+from jobs.ledger.lease import clock as clock
 
 
 class Try:

@@ -20,6 +20,7 @@ GRACE_SECONDS = 8.0
 SKEW = timedelta(seconds=2)
 BATCH = 1000
 STATE_NAME = "broker"
+_LIMITS: dict[str, Any] = {"grace_seconds": GRACE_SECONDS, "lease_seconds": LEASE_SECONDS, "limit": BATCH}
 
 
 def watch_broker(connection: Connection, turn: Turn) -> int:
@@ -75,14 +76,13 @@ def sweep(connection: Connection, turn: Turn) -> int:
         if not states.is_any_message_old(cursor, GRACE_SECONDS):
             return 0
         overtaken = {lane: sent_at - SKEW for lane, sent_at in states.latest_claimed(cursor).items() if sent_at}
-        limits = {"grace_seconds": GRACE_SECONDS, "lease_seconds": LEASE_SECONDS, "limit": BATCH}
-        found = states.resend_lost(cursor, overtaken, "a later one of its lane is being run already", **limits)
+        found = states.resend_lost(cursor, overtaken, "a later one of its lane is being run already", **_LIMITS)
         empty = {
             lane: None
             for lane, waiting in broker.waiting(current_app._get_current_object(), _lanes()).items()
             if not waiting
         }
-        found += states.resend_lost(cursor, empty, "the broker holds no message of its lane any more", **limits)
+        found += states.resend_lost(cursor, empty, "the broker holds no message of its lane any more", **_LIMITS)
     if found:
         logger.warning("%d messages were lost and are sent again", len(found))
     return len(found)

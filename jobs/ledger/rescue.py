@@ -124,5 +124,5 @@ def request_of(job_id: str) -> Context | None:
     row = Job.objects.filter(pk=job_id).values().first()
     if row is None:
         return None
-    headers, _, (args, kwargs, embed) = message_of(row)
+    headers, _, (args, kwargs, embed) = message_of(dict(row))
     return Context(headers, args=args, kwargs=kwargs, hostname=row["worker"], delivery_info={}, **embed)

@@ -170,14 +170,21 @@ class World:
             self.note(f"a worker died with the message of {message.job_id}")
             return
         worker = f"w{self.random.randrange(3)}"
-        values = {"claim": str(uuid.uuid4()), "worker": worker, "pid": 7, "id": message.job_id, "task": "selftest.echo"}
+        claim = str(uuid.uuid4())
+        values: dict[str, str | int] = {
+            "claim": claim,
+            "worker": worker,
+            "pid": 7,
+            "id": message.job_id,
+            "task": "selftest.echo",
+        }
         self.cursor.execute(states.CLAIM, values)
         self.broker.pop(0)
         row = next(iter(self.cursor.fetchall()), None)
         if row is None:
             return
         self.note(f"{worker} claimed {message.job_id}")
-        self.runs.append(Claimed(message.job_id, values["claim"], worker, row[0] - row[1], row[3]))
+        self.runs.append(Claimed(message.job_id, claim, worker, row[0] - row[1], row[3]))
 
     def finish(self) -> None:
         running = [run for run in self.runs if not run.is_frozen]
@@ -292,7 +299,8 @@ class World:
             self.resend(1.0)
             self.promote()
             self.lock()
-            rows, self.locked = self.locked or [], None
+            rows: list[dict[str, Any]] = self.locked or []
+            self.locked = None
             with self.dispatching.cursor() as cursor:
                 states.mark_sent(cursor, [(row["id"], row["attempt"]) for row in rows])
             self.dispatching.execute("COMMIT")

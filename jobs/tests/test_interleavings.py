@@ -32,8 +32,6 @@ def test_the_judge_sees_a_job_that_nobody_owes(monkeypatch):
 
 def test_the_judge_sees_a_finish_without_a_fence(monkeypatch):
     """So is a success that does not look at the claim."""
-    monkeypatch.setattr(
-        interleavings.states, "succeed", lambda cursor, rows: {row["id"] for row in rows if cursor is not None}
-    )
+    monkeypatch.setattr(states, "succeed", lambda cursor, rows: {row["id"] for row in rows if cursor is not None})
 
     assert interleavings.run(0, 60)
