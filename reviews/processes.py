@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from jobs.worker.processes import mark
+
 
 class ProgramTimedOut(Exception):
     """The program was still running at its time limit, and was killed."""
 
 
 def plain_environment(**more: str) -> dict[str, str]:
-    """An environment that holds nothing of ours but the search path."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **more}
+    """An environment that holds nothing of ours but the search path, and by which job's process it was started."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **mark(), **more}
 
 
 @contextlib.contextmanager

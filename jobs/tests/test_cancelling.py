@@ -25,6 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 QUICK = {
     "CANCEL_SOFT_SECONDS": "1",
     "CANCEL_KILL_SECONDS": "1",
+    "DRAIN_SECONDS": "1",
     "TASK_MODULES": "jobs.tests.probe_tasks,jobs.tests.cancel_tasks",
 }
 
