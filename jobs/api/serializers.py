@@ -242,7 +242,7 @@ class JobDetailSerializer(JobSerializer):
     @extend_schema_field(EventSerializer(many=True))
     def get_events(self, job: Job) -> list[Any]:
         newest = list(job.events.order_by("-at", "-id")[:MOST_EVENTS])
-        return list(EventSerializer(reversed(newest), many=True).data)
+        return list(EventSerializer(newest[::-1], many=True).data)
 
     @extend_schema_field(CancellingSerializer(allow_null=True))
     def get_cancelling(self, job: Job) -> Any:

@@ -7,8 +7,8 @@ lives, by session and by mark once it is dead.
 
 import contextlib
 import os
+import platform
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +18,8 @@ import psutil
 MARK = "SWITCHYARD_STARTED_BY"
 #: A program may start another while it is looked for; that one is found at the next look.
 MOST_LOOKS = 10
+
+IS_LINUX = platform.system() == "Linux"
 
 _is_pool_child = False
 
@@ -162,7 +164,7 @@ def _namespace() -> str:
 
 def _birth(pid: int) -> str:
     """When a process began, in a form that no change of the clock alters; empty if there is none."""
-    if sys.platform == "linux":
+    if IS_LINUX:
         try:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         except (OSError, IndexError):
@@ -178,8 +180,8 @@ def _born(process: psutil.Process) -> float:
     birth = _birth(process.pid)
     if not birth:
         return 0.0
-    return int(birth) / os.sysconf("SC_CLK_TCK") if sys.platform == "linux" else float(birth)
+    return int(birth) / os.sysconf("SC_CLK_TCK") if IS_LINUX else float(birth)
 
 
 def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.time()
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if IS_LINUX else time.time()
