@@ -77,8 +77,8 @@ ACTIONS: dict[str, JobAction] = {
             "discarded",
             "jobs.discard_job",
             discard_job,
-            frozenset({State.SCHEDULED, State.QUEUED, State.FAILED}),
-            "Waiting and failed jobs are put away for good: a discarded job cannot be retried.",
+            frozenset({State.SCHEDULED, State.QUEUED, State.FAILED, State.CANCELLED}),
+            "Waiting, failed and cancelled jobs are put away for good: a discarded job cannot be retried.",
             takes_reason=True,
         ),
     )

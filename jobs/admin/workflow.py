@@ -120,7 +120,7 @@ def _mean_top(before: list[str], places: dict[str, _Place]) -> float:
 
 def _path(stops: list[_Place]) -> str:
     """A curve from the right side of the first, straight through those between, to the left side of the last."""
-    parts = []
+    parts: list[str] = []
     for start, end in pairwise(stops):
         x1, y1 = start.left + start.width, start.top + HEIGHT // 2
         x2, y2 = end.left, end.top + HEIGHT // 2

@@ -96,7 +96,7 @@ def test_the_page_offers_only_what_the_state_allows():
         "running": ["cancel"],
         "succeeded": [],
         "failed": ["retry", "edit", "discard"],
-        "cancelled": ["retry", "edit"],
+        "cancelled": ["retry", "edit", "discard"],
         "discarded": [],
     }
 

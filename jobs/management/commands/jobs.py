@@ -49,7 +49,7 @@ class Command(OperatorCommand):
                 ("enqueue", "enqueue a job of a registered task and print its id", _add_enqueue),
                 ("retry", "queue failed or cancelled jobs again", _add_retry),
                 ("cancel", "cancel unfinished jobs; a running one is asked, then made to stop", _add_cancel),
-                ("discard", "discard waiting or failed jobs that nobody wants any more", _add_discard),
+                ("discard", "discard waiting, failed or cancelled jobs that nobody wants any more", _add_discard),
             ],
         )
 
