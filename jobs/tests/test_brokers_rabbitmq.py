@@ -190,6 +190,23 @@ def test_sends_do_not_wait_for_a_hung_rabbitmq(rabbit, live_worker, until):
     until(lambda: succeeded("hung") == 10, 60)
 
 
+@pytest.mark.long
+def test_a_busy_worker_takes_no_job_that_another_could_run_on_rabbitmq(rabbit, live_worker, until):
+    lane = {"concurrency": 1, "options": ["--disable-prefetch", "--prefetch-multiplier", "1"], "BROKER_URL": rabbit.url}
+    workers = [live_worker("fast_lane", **lane), live_worker("fast_lane", **lane)]
+    code = "tasks.sleep.apply_async(({},), task_id='{}', queue='fast_lane')"
+    send_from_a_process(code.format(60, "long"), BROKER_URL=rabbit.url)
+    until(Job.objects.filter(pk="long", state=State.RUNNING).exists)
+
+    for n in range(6):
+        send_from_a_process(code.format(0, f"short-{n}"), BROKER_URL=rabbit.url)
+
+    until(lambda: succeeded("short") == 6)
+    assert Job.objects.get(pk="long").state == State.RUNNING
+    for worker in workers:
+        worker.kill()
+
+
 def send_ten(rabbit: Rabbit, name: str, seconds: float) -> float:
     """Send ten jobs of so many seconds from a process of their own. Returns how long the sends took."""
     said = send_from_a_process(

@@ -10,7 +10,9 @@ from celery.worker import state as worker_state
 from celery.worker.consumer import Consumer
 
 from jobs.ledger import states
+from jobs.ledger.broker import is_rabbitmq
 from jobs.ledger.connection import LONGEST_PAUSE_SECONDS, finishes
+from jobs.worker.free_children import FreeChildrenOnly
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,22 @@ class LedgerConsumer(Consumer):
         default_steps = [step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in step]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._free_children_only: FreeChildrenOnly | None = None
         super().__init__(*args, **kwargs)
         self._events_due_at = 0.0
+        if self.app.conf.worker_disable_prefetch and is_rabbitmq(self.app) and self.hub is not None:
+            self.app.conf.worker_disable_prefetch = False  # Celery's own way, which it has for Redis alone
+            self._free_children_only = FreeChildrenOnly(self)
+
+    @property
+    def max_prefetch_count(self) -> int:
+        return 1 if self._free_children_only is not None else int(super().max_prefetch_count)
+
+    def loop_args(self) -> Any:
+        """Asked for before each start of the event loop."""
+        if self._free_children_only is not None:
+            self._free_children_only.begin()
+        return super().loop_args()
 
     def ensure_connected(self, conn: Any) -> Any:
         """Try every two seconds for as long as the broker is away; Celery's own pauses grow to half a minute."""
