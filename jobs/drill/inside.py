@@ -3,6 +3,7 @@
 Arguments: a verb and its parameters as a JSON object. Prints a JSON value.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -51,6 +52,8 @@ def send(task: str, kwargs: dict[str, Any], queue: str = "default", count: int =
 def copy_messages(seed: str, count: int, at_most: int = 4) -> int:
     """Send messages of recent jobs again, whatever their state, several times and in any order."""
     from celery import current_app
+    from kombu.exceptions import OperationalError as KombuError
+    from redis.exceptions import RedisError
 
     from jobs.ledger.publisher import publish
     from jobs.models import Job
@@ -60,10 +63,13 @@ def copy_messages(seed: str, count: int, at_most: int = 4) -> int:
     rows: list[dict[str, Any]] = [dict(row) for row in recent.values()]
     copies = [row for row in rows for _ in range(rng.randint(1, at_most))]
     rng.shuffle(copies)
+    sent = 0
     with current_app.producer_pool.acquire(block=True) as producer:
         for row in copies:
-            publish(producer, row)
-    return len(copies)
+            with contextlib.suppress(KombuError, RedisError):  # another fault has the broker
+                publish(producer, row)
+                sent += 1
+    return sent
 
 
 def miss(gaps: list[int], every: int) -> dict[str, dict[str, int]]:

@@ -32,7 +32,7 @@ MIXTURE = {
 }
 BURST = 30
 NEW_IDS = ("chain", "chord", "burst")
-QUEUES = ("default", "default", "default", "fast_lane", "embedding")
+QUEUES = ("default", "default", "fast_lane", "embedding")
 HTTP_SECONDS = 10.0
 
 
@@ -108,7 +108,7 @@ class Sender:
         return [self._apply("drill.part", {"value": 1}, job_id).id], None
 
     def send_sleep(self, job_id: str) -> Sent:
-        kwargs = {"seconds": round(self.random.uniform(0.1, 1.2), 2), "steps": self.random.randint(1, 4)}
+        kwargs = {"seconds": round(self.random.uniform(0.05, 0.8), 2), "steps": self.random.randint(1, 4)}
         return [self._apply("selftest.sleep", kwargs, job_id).id], None
 
     def send_fail(self, job_id: str) -> Sent:
@@ -146,7 +146,7 @@ class Sender:
         """More at once than there are processes, so that some wait in the broker."""
         ids = [str(uuid.uuid4()) for _ in range(BURST)]
         for job_id in ids:
-            self._apply("drill.part", {"value": 1, "seconds": 0.1}, job_id)
+            self._apply("drill.part", {"value": 1, "seconds": 0.05}, job_id)
         return ids, None
 
     def send_only(self, job_id: str) -> Sent:

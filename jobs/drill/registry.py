@@ -24,7 +24,7 @@ class Scene:
 
     rng: the fault's own, from the drill's seed. tag: what its senders' journals are named by. long: whether outages
     may take minutes. hit: the jobs that it hit, which must run again, and when; times are of time.time(). broken: what
-    did not come out as expected, in sentences.
+    did not come out as expected, in sentences. not_injected: why it was not, if so: another fault was in its way.
     """
 
     system: System
@@ -38,6 +38,7 @@ class Scene:
     resent_s: list[float] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
+    not_injected: str = ""
 
     def expect(self, condition: bool, sentence: str) -> None:
         """Note a sentence unless the condition holds."""

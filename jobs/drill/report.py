@@ -30,7 +30,7 @@ COLUMNS = {
 
 @dataclass
 class FaultReport:
-    """One row. skipped: why the fault was not injected. broken: what did not come out as expected."""
+    """One row. skipped: why the fault was left out. broken: what did not come out as expected."""
 
     fault: str
     seed: str
@@ -44,6 +44,7 @@ class FaultReport:
     figures: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     skipped: str = ""
+    is_mixed: bool = False
 
     @property
     def holds(self) -> bool:
@@ -77,8 +78,10 @@ class FaultReport:
             "figures": self.figures,
             "skipped": self.skipped,
         }
+        # While faults overlap, the times of one are those of others, too.
+        promised = {} if self.is_mixed else PROMISES
         answer["promises_kept"] = {
-            name: answer[name] <= most for name, most in PROMISES.items() if answer[name] is not None
+            name: answer[name] <= most for name, most in promised.items() if answer[name] is not None
         }
         answer["ids"] = {
             name: ids[:20]
@@ -93,7 +96,7 @@ class FaultReport:
 def measure(report: FaultReport, scenes: list[Scene], facts: Facts) -> None:
     """Fill in how long the injections of one fault were felt."""
     recovered = [_recovered(scene, facts.rows.values()) for scene in scenes]
-    report.injected = len(scenes)
+    report.injected = sum(not scene.not_injected for scene in scenes)
     report.recovered_s = _rounded(max(recovered)) if recovered else None
     odd = [*report.verdict.lost, *report.verdict.stuck, *report.verdict.twice, *report.verdict.unexplained]
     report.notes = {job_id: facts.rows[job_id].note for job_id in odd[:20] if job_id in facts.rows}
@@ -101,6 +104,8 @@ def measure(report: FaultReport, scenes: list[Scene], facts: Facts) -> None:
         report.broken += scene.broken
         report.resent_s += scene.resent_s
         report.figures |= {key: value for key, value in scene.figures.items() if key != "alone"}
+        if scene.not_injected:
+            report.figures.setdefault("not_injected", []).append(scene.not_injected)
         for job_id, hit_at in scene.hit.items():
             starts = facts.rows[job_id].starts if job_id in facts.rows else []
             again = [start for start in starts if start > hit_at]

@@ -6,13 +6,16 @@ import signal
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+import redis
 
 from jobs.drill import verdict
+from jobs.drill.errors import DrillError
 from jobs.drill.faults.schedules import check_ticks
 from jobs.drill.process import Process
 from jobs.drill.registry import Fault, Scene
@@ -27,13 +30,15 @@ LEAD_SECONDS = 3.0
 TAIL_SECONDS = 2.0
 SENDERS = (("python", 2), ("rest", 1))
 MIXED = "mixed"
+#: What one fault may meet because of another that lasts.
+IN_THE_WAY = (DrillError, psycopg.OperationalError, redis.RedisError)
 
 
 @dataclass(frozen=True)
 class Load:
     """How much is sent: so many sends a second by all senders together, until `jobs` were sent if that is set."""
 
-    rate: float = 14.0
+    rate: float = 12.0
     jobs: int | None = None
 
 
@@ -100,7 +105,7 @@ class Drill:
         report = FaultReport(fault.name, self.seed, verdict.judge(facts))
         measure(report, [scene for _, scene in wave.scenes], facts)
         report.broken += wave.broken
-        report.send_s = [entry.took for entry in facts.sent if entry.state == "committed"]
+        _add_sends(report, facts)
         self._tell(report)
         return report
 
@@ -141,13 +146,14 @@ class Drill:
         last = max((scene for _, scene in scenes), key=lambda scene: scene.ended_at, default=None)
         settled = max((row.finished_at or 0.0 for row in facts.rows.values()), default=0.0)
         for report in (*reports, total):
+            report.is_mixed = True
             report.recovered_s = round(max(0.0, settled - last.ended_at), 2) if last else None
         slowest = sorted(facts.rows.values(), key=lambda row: row.created_at - (row.finished_at or time.time()))[:5]
         total.figures = {
             "slowest": [f"{(row.finished_at or 0) - row.created_at:.1f} s: {row.id} {row.note}" for row in slowest]
         }
         total.broken += wave.broken
-        total.send_s = [entry.took for entry in facts.sent if entry.state == "committed"]
+        _add_sends(total, facts)
         self._tell(total)
         return [*reports, total]
 
@@ -263,6 +269,12 @@ class Drill:
         self.say(f"{report.fault}: {word}: {numbers}; settled in {found['recovered_s']} s")
 
 
+def _add_sends(report: FaultReport, facts: verdict.Facts) -> None:
+    """How long sends took, and what the API answered: 599 stands for no answer."""
+    report.send_s = [entry.took for entry in facts.sent if entry.state == "committed"]
+    report.figures["rest_answers"] = Counter(entry.kind for entry in facts.sent if entry.kind.startswith("rest "))
+
+
 class Injection(threading.Thread):
     """One fault, in a thread of its own, so that others may overlap it."""
 
@@ -276,8 +288,12 @@ class Injection(threading.Thread):
             self.fault.inject(self.scene)
         except Exception as exc:
             where = traceback.extract_tb(exc.__traceback__)[-1]
-            said = str(exc).strip().splitlines()[:1]
-            self.scene.broken.append(f"{type(exc).__name__}: {said} ({where.name}, line {where.lineno})")
+            said = " ".join(str(exc).split())[:300]
+            sentence = f"{type(exc).__name__}: {said} ({where.name}, line {where.lineno})"
+            if isinstance(exc, IN_THE_WAY) and not self.scene.figures["alone"]:
+                self.scene.not_injected = sentence
+            else:
+                self.scene.broken.append(sentence)
         finally:
             self.scene.ended_at = time.time()
 

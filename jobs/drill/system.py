@@ -32,11 +32,12 @@ from jobs.stack.servers import DATABASE, USER, Postgres, Server, Valkey
 T = TypeVar("T")
 
 START_SECONDS = 90.0
-#: Worker → the queues that it serves, and its children. `default` has several workers, `embedding` one.
+#: Worker → the queues that it serves, and its children. `default` has two workers, the others one.
 WORKERS: dict[str, tuple[str, int]] = {
-    "alpha": ("default,fast_lane", 2),
-    "beta": ("default,fast_lane,slow_lane,index_lane", 2),
-    "gamma": ("embedding,indexing,maintenance,default", 2),
+    "alpha": ("default", 2),
+    "beta": ("default", 2),
+    "gamma": ("fast_lane,slow_lane,index_lane", 2),
+    "delta": ("embedding,indexing,maintenance", 2),
 }
 BEATS = ("beat-1", "beat-2")
 TASK_MODULE = "jobs.drill.tasks"
@@ -265,7 +266,9 @@ class System:
             code, output, said = self._run_inside(verb, json.dumps(parameters))
             if code == 0:
                 return json.loads(output)
-            if time.monotonic() > deadline or "OperationalError" not in said:
+            if time.monotonic() > deadline or not any(
+                away in said for away in ("OperationalError", "redis.exceptions")
+            ):
                 raise DrillError(f"{verb} failed inside the drill's system: {said.strip().splitlines()[-1]}")
             time.sleep(0.5)
 

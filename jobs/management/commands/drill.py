@@ -15,7 +15,7 @@ from jobs.drill.system import System
 from jobs.management.output import OperatorCommand
 from jobs.stack.errors import StackError
 
-SHORT = {"faults": 60, "seconds": 110.0}
+SHORT = {"faults": 60, "seconds": 100.0}
 LONG = {"faults": 1000, "seconds": 3000.0, "jobs": 50_000, "rate": 18.0}
 
 
