@@ -107,12 +107,13 @@ def _send_batch(connection: psycopg.Connection[Any], ids: Sequence[str], windows
 
     And whether any was held instead, because it may not start yet.
 
-    While rows are being sent they stay locked: a death in between leaves them owed, and a claim waits for the commit.
+    A row is marked as sent before its message goes out, and no lock is held meanwhile: a broker that hangs keeps nobody
+    waiting who wants to change these jobs. A death in between leaves a message that is missing, as a broker does that
+    loses one, and is noticed like that.
     """
     with connection.cursor() as cursor:
         promoted = [*states.promote_due(cursor, BATCH), *ids]
-    # Asked before rows are locked: a broker that hangs would keep the locks, and whoever wants to change these jobs, or
-    # to be folded into one, would wait for it.
+    # Asked first, so that nothing is marked in vain, a hundred rows at each look.
     state = broker.state(current_app)
     if state.startswith("away"):
         raise ConnectionError(f"the broker is {state}")
@@ -124,22 +125,35 @@ def _send_batch(connection: psycopg.Connection[Any], ids: Sequence[str], windows
         blocked = [row["id"] for row in rows if row["is_blocked"]]
         was_held = bool(blocked and limits.hold(cursor, blocked))
         free = [row for row in rows if not row["is_blocked"]]
-        if free:
-            with current_app.producer_pool.acquire(block=True, timeout=5) as producer:
-                sent = [row for row in free if _publish(cursor, producer, row)]
-            states.mark_sent(cursor, [(row["id"], row["attempt"]) for row in sent])
+        states.mark_sent(cursor, [(row["id"], row["attempt"]) for row in free])
+    _publish_all(connection, free)
     return len(rows), was_held
 
 
-def _publish(cursor: states.Cursor, producer: Any, row: dict[str, Any]) -> bool:
+def _publish_all(connection: psycopg.Connection[Any], rows: list[dict[str, Any]]) -> None:
+    """Send the messages of rows that are marked as sent; what cannot go out is owed again."""
+    unsent = [row["id"] for row in rows]
+    try:
+        if rows:
+            with current_app.producer_pool.acquire(block=True, timeout=5) as producer:
+                for row in rows:
+                    _publish(connection, producer, row)
+                    unsent.remove(row["id"])
+    finally:
+        if unsent:
+            with connection.cursor() as cursor:
+                states.mark_unsent(cursor, unsent)
+
+
+def _publish(connection: psycopg.Connection[Any], producer: Any, row: dict[str, Any]) -> None:
     """Send one message. Raises when the broker is away; a row of which no message can be made fails by itself."""
     try:
         publish(producer, row)
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         logger.exception("No message can be made of job %s", row["id"])
-        states.fail_waiting(cursor, row["id"], f"no message can be made of it: {type(exc).__name__}: {exc}"[:500])
-        return False
-    return True
+        error = f"no message can be made of it: {type(exc).__name__}: {exc}"[:500]
+        with connection.cursor() as cursor:
+            states.fail_waiting(cursor, row["id"], error)
 
 
 def _discard_expired(connection: psycopg.Connection[Any], turn: sweeps.Turn) -> int:

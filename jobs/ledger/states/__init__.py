@@ -26,6 +26,7 @@ from jobs.ledger.states.sending import (
     lock_owed,
     look,
     mark_sent,
+    mark_unsent,
     owe_again,
     promote_due,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "lock_owed",
     "look",
     "mark_sent",
+    "mark_unsent",
     "owe_again",
     "owe_all_again",
     "park",

@@ -93,6 +93,16 @@ def mark_sent(cursor: Cursor, sent: Sequence[tuple[str, int]]) -> None:
     )
 
 
+def mark_unsent(cursor: Cursor, ids: Sequence[str]) -> None:
+    """Take a mark back: the messages could not be handed over after all."""
+    cursor.execute(
+        """
+        UPDATE jobs_job SET sent_at = NULL, sends = GREATEST(sends - 1, 0) WHERE id = ANY(%s) AND state = 'queued'
+        """,
+        [list(ids)],
+    )
+
+
 def owe_again(cursor: Cursor, ids: Sequence[str]) -> None:
     """Have dispatchers send waiting jobs once more, whose messages were lost."""
     cursor.execute("UPDATE jobs_job SET sent_at = NULL WHERE id = ANY(%s) AND state = 'queued'", [list(ids)])
