@@ -139,6 +139,7 @@ class LedgerBackend(DatabaseBackend):
         state = celery_states.FAILURE
         keep = store_result or bool(request.chord)
         run.body_done = True
+        run.forget_held()
         request.errbacks = with_ids(request.errbacks or [], run.job_id, "errbacks", run.number)
 
         def parts() -> None:

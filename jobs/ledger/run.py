@@ -46,6 +46,10 @@ class Run:
     def has_attempts_left(self) -> bool:
         return self.attempt < self.max_attempts
 
+    def forget_held(self) -> None:
+        """Drop what was to follow a success that did not come about."""
+        self.held, self.chords, self.replaced = [], [], False
+
     @property
     def fence(self) -> dict[str, str | int]:
         """What a finish shows, and what is kept of it when its job has moved on."""

@@ -263,3 +263,8 @@ def slow_add(x: int, y: float | None = None, seconds: float | None = None) -> in
     value, pause = (x, y) if seconds is None else (x + int(y or 0), seconds)
     time.sleep(pause or 0)
     return value
+
+
+@shared_task(name="probe.replace_by_refused_group", bind=True)
+def replace_by_refused_group(self: Any) -> None:
+    raise self.replace(group(add.s(1, 1), add.s(2, 2).set(queue="no_such_queue")))

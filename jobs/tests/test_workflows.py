@@ -315,6 +315,23 @@ def test_a_failed_step_of_a_chain_is_retried_and_the_rest_goes_on():
     assert value_of(last) == 12
 
 
+def test_nothing_follows_a_success_whose_result_is_not_json():
+    chain(probe.not_json.si(), add(1, 1)).delay()
+
+    run_all()
+
+    assert [(job.task, job.state) for job in Job.objects.all()] == [("probe.not_json", State.FAILED)]
+
+
+def test_nothing_of_a_canvas_is_sent_when_a_part_of_it_is_refused():
+    probe.replace_by_refused_group.delay()
+
+    run_all()
+
+    assert [(job.task, job.state) for job in Job.objects.all()] == [("probe.replace_by_refused_group", State.FAILED)]
+    assert not Chord.objects.exists()
+
+
 def test_a_failed_replacement_is_retried_or_discarded_for_the_job_that_it_replaces():
     result = chord([probe.replace_by_failing_chain.s(), add(1, 1)], total()).delay()
     run_all()

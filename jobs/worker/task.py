@@ -144,6 +144,7 @@ class LedgerTask(DjangoTask):
         raise Ignore("crashed") from None
 
     def _retry_or_raise(self, run: Run, exc: Exception, cause: BaseException | None) -> None:
+        run.forget_held()
         if not run.has_attempts_left or getattr(exc, "is_final", False):
             if cause is None:
                 raise exc
