@@ -1,4 +1,15 @@
 from jobs.models.access import ApiToken, IdempotencyKey
+from jobs.models.alert import (
+    Alert,
+    AlertDelivery,
+    AlertEvent,
+    AlertEventKind,
+    AlertKind,
+    Channel,
+    DeliveryState,
+    RollUp,
+    RollUpMark,
+)
 from jobs.models.audit import AuditEntry
 from jobs.models.effect import Effect, EffectState
 from jobs.models.job import Attempt, Job, JobEvent, Outcome, State
@@ -8,13 +19,20 @@ from jobs.models.worker import BrokerState, Sweep, Worker
 from jobs.models.workflow import Chord, ChordState
 
 __all__ = [
+    "Alert",
+    "AlertDelivery",
+    "AlertEvent",
+    "AlertEventKind",
+    "AlertKind",
     "ApiToken",
     "Attempt",
     "AuditEntry",
     "BrokerState",
     "CatchUp",
+    "Channel",
     "Chord",
     "ChordState",
+    "DeliveryState",
     "Effect",
     "EffectState",
     "IdempotencyKey",
@@ -22,6 +40,8 @@ __all__ = [
     "JobEvent",
     "Limit",
     "Outcome",
+    "RollUp",
+    "RollUpMark",
     "ScheduleDefault",
     "SchedulePolicy",
     "ScheduleTick",
