@@ -169,6 +169,7 @@ def test_workers_go_on_when_all_their_connections_are_ended(live_worker, until):
     assert set(Job.objects.values_list("attempt", flat=True)) == {1}
 
 
+@pytest.mark.long
 def test_a_locked_row_is_waited_for_and_holds_up_no_other_job(live_worker, until, ended):
     live_worker("default", concurrency=2)
     with psycopg.connect(database_url()) as other:
