@@ -35,8 +35,15 @@ class LiveWorker:
         deadline = time.monotonic() + timeout_seconds
         while " ready." not in self.log():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self._cry()
                 raise AssertionError(f"worker {self.name} did not become ready:\n{self.log()[-5000:]}")
             time.sleep(0.05)
+
+    def _cry(self) -> None:
+        """Have it write the stacks of its threads to its log."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGUSR1)
+            time.sleep(1)
 
     def stop(self, timeout_seconds: float = STOP_SECONDS) -> int:
         """Stop it warm, as in production; by force when it takes too long. Returns its exit code."""
