@@ -33,6 +33,8 @@ EPOCH_KEY = "switchyard:epoch"
 #: RabbitMQ tells nobody the names or arguments of what it holds, but whether it holds a name.
 EPOCH_EXCHANGE = "switchyard.epoch."
 PROBE_KEY = "switchyard:probe"
+#: Where Celery's command line copies BROKER_URL to, and looks before it reads the configuration.
+CELERYS_COPY = "CELERY_BROKER_URL"
 
 
 def is_rabbitmq(app: Celery | None = None) -> bool:
@@ -52,9 +54,8 @@ def configure(conf: Any) -> None:
     if url.startswith("sentinel"):
         plain = without_options(url)
         conf.broker_url = plain
-        # Celery's command line copies BROKER_URL to there, and reads it before the configuration.
-        if os.environ.get("CELERY_BROKER_URL") == url:
-            os.environ["CELERY_BROKER_URL"] = plain
+        if os.environ.get(CELERYS_COPY) == url:
+            os.environ[CELERYS_COPY] = plain
     if url.startswith("amqp"):
         conf.task_default_queue_type = "quorum"
         conf.broker_heartbeat = HEARTBEAT_SECONDS
