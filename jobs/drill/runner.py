@@ -20,7 +20,7 @@ from jobs.drill.faults.schedules import check_ticks
 from jobs.drill.process import Process
 from jobs.drill.registry import Fault, Scene
 from jobs.drill.report import FaultReport, measure
-from jobs.drill.system import System
+from jobs.drill.system import START_SECONDS, System
 
 #: Settled means that nothing is unfinished; what still is after so many seconds is STUCK.
 STUCK_SECONDS = 30.0
@@ -95,7 +95,6 @@ class Drill:
             return FaultReport(fault.name, self.seed, skipped=reason)
         self.say(f"{fault.name}: {fault.summary}")
         wave = self._begin()
-        self._until(time.monotonic() + LEAD_SECONDS)
         for i in range(times or fault.times):
             self._inject(wave, Moment(0, fault, f"{self.seed}/{fault.name}/{i}"), alone=True).join_with(self._keep)
             self._until(time.monotonic() + TAIL_SECONDS)
@@ -114,7 +113,6 @@ class Drill:
         moments = plan(self.seed, faults, count, seconds)
         self.say(f"{MIXED}: {len(moments)} faults within {seconds:.0f} s")
         wave = self._begin(load)
-        self._until(time.monotonic() + LEAD_SECONDS)
         began = time.monotonic()
         running: list[Injection] = []
         for number, moment in enumerate(moments, 1):
@@ -160,10 +158,12 @@ class Drill:
     # --- a wave ----------------------------------------------------------------------------------------------------
 
     def _begin(self, load: Load | None = None) -> Wave:
+        """Start the senders, and wait until all of them have sent something."""
         load = load or self.load
         self.waves += 1
         self.system.wait_workers()
         wave = Wave(time.time(), load.jobs is not None)
+        journals = []
         kinds = [kind for kind, count in SENDERS for _ in range(count)]
         share: dict[str, Any] = {"rate": load.rate / len(kinds), "seed": f"{self.seed}/{self.waves}"}
         if load.jobs is not None:
@@ -173,6 +173,13 @@ class Drill:
             self.system.processes[sender.name] = sender
             sender.start(once=True)
             wave.senders.append(sender)
+            journals.append(self.system.journal(f"{self.waves}-{i}"))
+        deadline = time.monotonic() + START_SECONDS
+        while not all(journal.exists() and journal.stat().st_size for journal in journals):
+            if time.monotonic() > deadline:
+                raise DrillError(f"the senders did not start:\n{wave.senders[0].read_log()}")
+            self._keep()
+        self._until(time.monotonic() + LEAD_SECONDS)
         return wave
 
     def _inject(self, wave: Wave, moment: Moment, *, alone: bool) -> "Injection":

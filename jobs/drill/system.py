@@ -250,7 +250,7 @@ class System:
         options = {
             "as": "python",
             "number": number,
-            "journal": str(self.folder / f"journal-{number}.jsonl"),
+            "journal": str(self.journal(number)),
             "judge": self.judge_url,
             "web": self.web_url,
             "token": self.token,
@@ -329,6 +329,10 @@ class System:
         """Have the far side take so many seconds for each effect, before or after it counts."""
         body = json.dumps({"before": before, "after": after}).encode()
         urllib.request.urlopen(f"http://127.0.0.1:{self.ports['judge']}/delay", body, timeout=10).close()
+
+    def journal(self, number: int | str) -> Path:
+        """What a sender has written down."""
+        return self.folder / f"journal-{number}.jsonl"
 
     @property
     def judge_log(self) -> Path:

@@ -343,13 +343,16 @@ def sabotage(scene: Scene) -> None:
     """What no fault can do to a sound system: a job vanishes, an effect is repeated, another nobody ordered."""
     done: list[tuple[Any, ...]] = []
     while not done:
-        done = scene.rows("SELECT id FROM jobs_job WHERE task = 'selftest.effect' AND state = 'succeeded' LIMIT 1")
+        done = scene.rows(
+            "SELECT kwargs->>'key' FROM jobs_job WHERE task = 'selftest.effect' AND state = 'succeeded' LIMIT 1"
+        )
     for key in (done[0][0], "nobody's"):
         urllib.request.urlopen(scene.system.judge_url, json.dumps({"key": key}).encode()).close()
-    with scene.system.connect() as connection:
-        connection.execute(
+    vanished: list[tuple[Any, ...]] = []
+    while not vanished:
+        vanished = scene.rows(
             "DELETE FROM jobs_job WHERE id = (SELECT id FROM jobs_job WHERE task = 'drill.part' AND group_id IS NULL "
-            "AND state = 'succeeded' AND origin = 'code' LIMIT 1)"
+            "AND root_id = id AND embed = '{}' AND state = 'succeeded' LIMIT 1) RETURNING id"
         )
 
 
@@ -375,7 +378,9 @@ def test_a_drill_that_is_stopped_leaves_no_process(tmp_path: Path, number: signa
     time.sleep(1)
     seen = psutil.Process(process.pid).children(recursive=True)
     assert len(seen) > 10
-    folders = {psutil.Process(seen[0].pid).cwd()}
+    folder = next(Path(child.environ()["DATA"]) for child in seen if child.name().startswith("python"))
+    assert "switchyard-drill" in folder.name
+    assert folder.exists()
 
     os.kill(process.pid, number)
     process.communicate()
@@ -384,4 +389,4 @@ def test_a_drill_that_is_stopped_leaves_no_process(tmp_path: Path, number: signa
     assert not alive
     if number != signal.SIGKILL:
         assert process.returncode == 130
-        assert not any(Path(folder).exists() for folder in folders)
+        assert not folder.exists()

@@ -97,7 +97,7 @@ def memory_group() -> Path | None:
 @fault("out-of-memory", "A job takes more memory than there is: the kernel ends its process.", row=3, weight=2)
 def out_of_memory(scene: Scene) -> None:
     parent = memory_group()
-    job_id = send_one(scene, "drill.fill_memory", mib=128, seconds=3.0, limited=parent is None)
+    job_id = send_one(scene, "drill.fill_memory", mib=256, seconds=8.0, limited=parent is None)
     scene.figures["memory_limit"] = "rlimit" if parent is None else "cgroup"
     if parent is None:
         wait_state(scene, job_id, ("succeeded", "failed", "scheduled"), 30)
@@ -113,8 +113,17 @@ def out_of_memory(scene: Scene) -> None:
             wait_for(lambda: not Path(f"/proc/{pid}").exists(), "the kernel to end the process", 20)
             scene.note_hit("id = %s AND state = 'running'", job_id)
     finally:
-        wait_for(lambda: not (group / "cgroup.procs").read_text().strip(), "the memory group to empty", 20)
+        for left in (group / "cgroup.procs").read_text().split():
+            (parent / "cgroup.procs").write_text(left)
+        wait_for(lambda: _removed(group), "the memory group to empty", 20)
+
+
+def _removed(group: Path) -> bool:
+    try:
         group.rmdir()
+    except OSError:  # a process in it is not quite gone yet
+        return False
+    return True
 
 
 @fault("poison", "Jobs that end their process each time: MemoryError, sys.exit, segfault, os._exit.", row=4, weight=2)
