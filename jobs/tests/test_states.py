@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -50,7 +51,15 @@ def _retry(cursor, job: Job) -> bool:
 
 def _debounce(cursor, job: Job) -> bool:
     Job.objects.filter(pk=job.pk).update(unique_key="k", debounce_by=job.created_at + timedelta(hours=1))
-    newer = {"id": "newer", "args": [2], "kwargs": {}, "embed": {}, "headers": {}, "max_attempts": 1, "origin": "code"}
+    newer: dict[str, Any] = {
+        "id": "newer",
+        "args": [2],
+        "kwargs": {},
+        "embed": {},
+        "headers": {},
+        "max_attempts": 1,
+        "origin": "code",
+    }
     options = UniqueOptions(debounce_seconds=60)
     record = Record(**newer, task=job.task, queue=job.queue, priority=5, unique_key="k", unique_options=options)
     return states.debounce(cursor, record) == (job.pk, False)
