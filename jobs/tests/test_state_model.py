@@ -77,7 +77,13 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def claim(self) -> None:
         claim = str(uuid.uuid4())
-        values: dict[str, str | int] = {"claim": claim, "worker": "w@h", "pid": 1, "id": self.id, "task": "selftest.echo"}
+        values: dict[str, str | int] = {
+            "claim": claim,
+            "worker": "w@h",
+            "pid": 1,
+            "id": self.id,
+            "task": "selftest.echo",
+        }
         with connection.cursor() as cursor:
             cursor.execute(states.CLAIM, values)
             taken = cursor.fetchall()
