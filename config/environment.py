@@ -6,12 +6,16 @@ import re
 import tempfile
 import zoneinfo
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+
+#: Characters of a secret that callers send.
+LEAST_TOKEN = 24
 
 env = environ.Env()
 # An empty SWITCHYARD_ENV_FILE means none; what the environment sets wins over the file.
@@ -76,6 +80,43 @@ def url(name: str, schemes: tuple[str, ...], default: str = "") -> str:
             raise ImproperlyConfigured(
                 f"{name} is not a well-formed URL; percent-encode special characters in its user and password"
             ) from None
+    return value
+
+
+class MailServer(NamedTuple):
+    """starttls: encrypted after a first word; tls: from the first byte."""
+
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = ""
+    starttls: bool = False
+    tls: bool = False
+
+
+def mail_server(address: str) -> MailServer:
+    """What a URL says of it (smtp://, smtp+tls:// for STARTTLS, smtp+ssl://); nothing of an empty one."""
+    if not address:
+        return MailServer()
+    found = env.email_url_config(address)
+    starttls, tls = bool(found.get("EMAIL_USE_TLS")), bool(found.get("EMAIL_USE_SSL"))
+    return MailServer(
+        host=found["EMAIL_HOST"] or "localhost",
+        port=found["EMAIL_PORT"] or (465 if tls else 587 if starttls else 25),
+        user=found["EMAIL_HOST_USER"] or "",
+        password=found["EMAIL_HOST_PASSWORD"] or "",
+        starttls=starttls,
+        tls=tls,
+    )
+
+
+def token(name: str) -> str:
+    """Read a secret that callers send. Raises ImproperlyConfigured, without it, when it is easily guessed."""
+    value = text(name, "")
+    if value and len(value) < LEAST_TOKEN:
+        raise ImproperlyConfigured(
+            f"{name} has {len(value)} characters; make one of at least {LEAST_TOKEN}: openssl rand -hex 24"
+        )
     return value
 
 

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "jobs.health.HealthMiddleware",
     "jobs.postgres.limits.DatabaseLimits",
+    "jobs.watch.scrape.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -177,6 +178,17 @@ CONTENT_SECURITY_POLICY = {
 }
 # What unfold's Alpine and its style attributes need, added under /admin/ alone (see jobs.csp).
 ADMIN_CONTENT_SECURITY_POLICY = {"script-src": ["'unsafe-eval'"], "style-src": ["'unsafe-inline'"]}
+
+# --- Mail and watching ---------------------------------------------------------------------------------------------
+
+EMAIL_URL = read.url("EMAIL_URL", ("smtp", "smtp+tls", "smtp+ssl"))
+_mail = read.mail_server(EMAIL_URL)
+EMAIL_HOST, EMAIL_PORT = _mail.host, _mail.port  # no host: no mail is sent
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.user, _mail.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.starttls, _mail.tls
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = read.text("MAIL_FROM", "switchyard@localhost")
+METRICS_TOKEN = read.token("METRICS_TOKEN")
+ALERT_WEBHOOK_HOSTS = read.words("ALERT_WEBHOOK_HOSTS")
 
 # --- Pages and files -----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-READERS = {"text", "flag", "whole_number", "words", "one_of", "url", "time_zone", "rate"}
+READERS = {"text", "flag", "whole_number", "words", "one_of", "url", "time_zone", "rate", "token"}
 # Not settings of ours: other programs' variables, and what our own processes tell each other.
 FOREIGN = {"DJANGO_SETTINGS_MODULE", "XDG_RUNTIME_DIR", "NO_COLOR", "COLUMNS", "TERM", "HOME", "PATH", "TZ", "CI"}
 INTERNAL = {"BENCH_PLAIN_BROKER", "BENCH_STOCK_BROKER", "BENCH_STOCK_DATABASE"}
@@ -113,6 +113,8 @@ KEY = "k" * 50
         ({"DATABASE_URL": "postgres://u:hunter2/x@db/x", "SECRET_KEY": KEY}, "DATABASE_URL is not a well-formed URL"),
         ({"DATABASE_URL": "hunter2", "SECRET_KEY": KEY}, "DATABASE_URL is not a URL"),
         ({"REDIS_URL": "http://:hunter2@redis"}, "REDIS_URL starts with 'http'"),
+        ({"EMAIL_URL": "https://u:hunter2@mail"}, "EMAIL_URL starts with 'https'"),
+        ({"METRICS_TOKEN": "hunter2"}, "METRICS_TOKEN has 7 characters"),
         ({"BROKER_URL": "kafka://:hunter2@broker"}, "BROKER_URL starts with 'kafka'"),
         ({"BROKER_URL": "amqp://u:p@one//;kafka://u:hunter2@two//"}, "BROKER_URL starts with 'kafka'"),
     ],
