@@ -2,7 +2,9 @@
 
 from jobs.effects.errors import TooLate
 from jobs.ledger.effects import Known
-from jobs.ledger.lease import clock as clock
+from jobs.ledger.lease import clock
+
+__all__ = ["Try", "clock"]
 
 
 class Try:
