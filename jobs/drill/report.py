@@ -6,7 +6,7 @@ from typing import Any
 
 from jobs.bench.figures import percentile
 from jobs.drill.registry import Scene
-from jobs.drill.verdict import Facts, Row, Verdict
+from jobs.drill.verdict import Facts, Verdict
 
 #: What the system promises, in seconds: figure → at most.
 PROMISES = {"rerun_p95_s": 30.0, "resent_s": 5.0, "recovered_s": 30.0}
@@ -94,10 +94,8 @@ class FaultReport:
 
 
 def measure(report: FaultReport, scenes: list[Scene], facts: Facts) -> None:
-    """Fill in how long the injections of one fault were felt."""
-    recovered = [_recovered(scene, facts.rows.values()) for scene in scenes]
+    """Fill in what the injections of one fault have noted."""
     report.injected = sum(not scene.not_injected for scene in scenes)
-    report.recovered_s = _rounded(max(recovered)) if recovered else None
     odd = [*report.verdict.lost, *report.verdict.stuck, *report.verdict.twice, *report.verdict.unexplained]
     report.notes = {job_id: facts.rows[job_id].note for job_id in odd[:20] if job_id in facts.rows}
     for scene in scenes:
@@ -113,10 +111,19 @@ def measure(report: FaultReport, scenes: list[Scene], facts: Facts) -> None:
                 report.rerun_s.append(min(again) - hit_at)
 
 
-def _recovered(scene: Scene, rows: Iterable[Row]) -> float:
-    """Seconds from the fault's end until all that was owed then had finished."""
-    owed = [row.finished_at for row in rows if row.created_at <= scene.ended_at and row.finished_at is not None]
-    return max(0.0, max(owed, default=scene.ended_at) - scene.ended_at)
+def recovered(scenes: Iterable[Scene], facts: Facts) -> float:
+    """Seconds, at most, from the end of a fault until all that was owed then had finished."""
+    return _rounded(
+        max(
+            (
+                row.finished_at - scene.ended_at
+                for scene in scenes
+                for row in facts.rows.values()
+                if row.finished_at is not None and row.created_at <= scene.ended_at < row.finished_at
+            ),
+            default=0.0,
+        )
+    )
 
 
 def _rounded(value: float) -> float:

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import traceback
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from jobs.drill.errors import DrillError
 from jobs.drill.faults.schedules import check_ticks
 from jobs.drill.process import Process
 from jobs.drill.registry import Fault, Scene
-from jobs.drill.report import FaultReport, measure
+from jobs.drill.report import FaultReport, measure, recovered
 from jobs.drill.system import START_SECONDS, System
 
 #: Settled means that nothing is unfinished; what still is after so many seconds is STUCK.
@@ -60,7 +61,7 @@ def plan(seed: str, faults: Sequence[Fault], count: int, seconds: float) -> list
     drawable = [fault for fault in faults if fault.weight and fault.missing() is None]
     if not drawable:
         return []
-    chosen = drawable[:count]
+    chosen = rng.sample(drawable, min(count, len(drawable)))
     chosen += rng.choices(drawable, [fault.weight for fault in drawable], k=count - len(chosen))
     rng.shuffle(chosen)
     times = sorted(rng.uniform(0, seconds) for _ in chosen)
@@ -69,10 +70,11 @@ def plan(seed: str, faults: Sequence[Fault], count: int, seconds: float) -> list
 
 @dataclass
 class Wave:
-    """One load and the faults in it. is_counted: the senders stop by themselves."""
+    """One load and the faults in it. is_counted: the senders stop by themselves. The load outlasts the faults."""
 
     began_at: float
     is_counted: bool
+    load_ended_at: float = 0.0
     senders: list[Process] = field(default_factory=list)
     scenes: list[tuple[Fault, Scene]] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
@@ -102,7 +104,9 @@ class Drill:
             self._until(time.monotonic() + max(0.0, seconds - (time.time() - wave.began_at)))
         facts = self._end(wave)
         report = FaultReport(fault.name, self.seed, verdict.judge(facts))
-        measure(report, [scene for _, scene in wave.scenes], facts)
+        scenes = [scene for _, scene in wave.scenes]
+        measure(report, scenes, facts)
+        report.recovered_s = recovered(scenes, facts)
         report.broken += wave.broken
         _add_sends(report, facts)
         self._tell(report)
@@ -129,10 +133,10 @@ class Drill:
         """A job is counted with the fault that came last before it was sent."""
         scenes = sorted(wave.scenes, key=lambda pair: pair[1].began_at)
         among: dict[str, set[str]] = {fault.name: set() for fault, _ in scenes}
-        for row in facts.rows.values():
-            before = [fault.name for fault, scene in scenes if scene.began_at <= row.created_at]
-            if scenes:
-                among[before[-1] if before else scenes[0][0].name].add(row.id)
+        begins = [scene.began_at for _, scene in scenes]
+        for row in facts.rows.values() if scenes else ():
+            last = scenes[max(0, bisect_right(begins, row.created_at) - 1)][0]
+            among[last.name].add(row.id)
         reports = []
         for name, ids in sorted(among.items()):
             report = FaultReport(name, self.seed, verdict.judge(facts, ids))
@@ -141,11 +145,10 @@ class Drill:
         total = FaultReport(MIXED, self.seed, verdict.judge(facts))
         measure(total, [scene for _, scene in scenes], facts)
         # While faults overlap, what one of them costs cannot be told from the others.
-        last = max((scene for _, scene in scenes), key=lambda scene: scene.ended_at, default=None)
         settled = max((row.finished_at or 0.0 for row in facts.rows.values()), default=0.0)
         for report in (*reports, total):
             report.is_mixed = True
-            report.recovered_s = round(max(0.0, settled - last.ended_at), 2) if last else None
+            report.recovered_s = round(max(0.0, settled - wave.load_ended_at), 2)
         slowest = sorted(facts.rows.values(), key=lambda row: row.created_at - (row.finished_at or time.time()))[:5]
         total.figures = {
             "slowest": [f"{(row.finished_at or 0) - row.created_at:.1f} s: {row.id} {row.note}" for row in slowest]
@@ -184,7 +187,7 @@ class Drill:
 
     def _inject(self, wave: Wave, moment: Moment, *, alone: bool) -> "Injection":
         rng = random.Random(moment.seed)  # noqa: S311  (no secret)
-        scene = Scene(self.system, rng, self.long, moment.seed, tag=f"{self.waves}-{len(wave.scenes)}")
+        scene = Scene(self.system, rng, self.long and alone, moment.seed, tag=f"{self.waves}-{len(wave.scenes)}")
         scene.figures["alone"] = alone
         wave.scenes.append((moment.fault, scene))
         injection = Injection(moment.fault, scene)
@@ -204,7 +207,7 @@ class Drill:
         for sender in wave.senders:
             sender.end()
             del self.system.processes[sender.name]
-        settling_since = time.time()
+        settling_since = wave.load_ended_at = time.time()
         stuck = self._settle(wave, settling_since)
         journals = sorted(self.system.folder.glob(f"journal-{self.waves}-*.jsonl"))
         with self.system.connect() as connection:
