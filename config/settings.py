@@ -276,6 +276,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "JobState": "jobs.models.job.State.choices",
         "EffectState": "jobs.models.effect.EffectState.choices",
+        "AlertKind": "jobs.models.alert.AlertKind.choices",
+        "AlertEventKind": "jobs.models.alert.AlertEventKind.choices",
+        "AlertState": ["disabled", "ok", "pending", "firing"],
+        "DeliveryState": "jobs.models.alert.DeliveryState.choices",
         "WorkerState": ["alive", "silent", "stopped"],
     },
     "POSTPROCESSING_HOOKS": [

@@ -10,5 +10,6 @@ class JobsConfig(AppConfig):
         from django.core.checks import register
 
         from jobs.checks import check_admin_actions
+        from jobs.watch import registering  # noqa: F401  (the import registers)
 
         register(check_admin_actions, "admin")

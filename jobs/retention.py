@@ -30,6 +30,7 @@ def clean_up() -> dict[str, int]:
     counts["chords"] = _in_batches("chords", _CHORDS, [max(days.values())])
     counts["workers"] = _in_batches("workers", _WORKERS, [])
     counts["effects"] = _in_batches("effects", _EFFECTS, [settings.JOBS["KEEP_FAILED_DAYS"]])
+    counts["alert_events"] = _in_batches("alert events", _ALERT_EVENTS, [settings.JOBS["KEEP_FAILED_DAYS"]])
     return counts
 
 
@@ -90,6 +91,15 @@ _EFFECTS = f"""
         WHERE e.created_at < now() - make_interval(days => %s) AND e.state NOT IN ('uncertain', 'tried')
           AND NOT EXISTS (SELECT 1 FROM jobs_job AS j WHERE j.id = e.job_id)
         ORDER BY e.created_at LIMIT {BATCH})
+"""  # noqa: S608
+
+
+_ALERT_EVENTS = f"""
+    WITH old AS (
+        SELECT id FROM jobs_alertevent WHERE at < now() - make_interval(days => %s) ORDER BY at LIMIT {BATCH}),
+    deliveries AS (DELETE FROM jobs_alertdelivery WHERE event_id IN (SELECT id FROM old)),
+    gone AS (DELETE FROM jobs_alertevent WHERE id IN (SELECT id FROM old) RETURNING id)
+    SELECT count(*) FROM gone
 """  # noqa: S608
 
 

@@ -3,9 +3,21 @@
 from django.apps import apps
 from django.contrib import admin
 
-from jobs.admin import access, audit, effects, jobs, limits, results, schedules, timetables, tokens, workers
+from jobs.admin import access, alerts, audit, effects, jobs, limits, results, schedules, timetables, tokens, workers
 
-__all__ = ["access", "audit", "effects", "jobs", "limits", "results", "schedules", "timetables", "tokens", "workers"]
+__all__ = [
+    "access",
+    "alerts",
+    "audit",
+    "effects",
+    "jobs",
+    "limits",
+    "results",
+    "schedules",
+    "timetables",
+    "tokens",
+    "workers",
+]
 
 admin.site.index_title = "Control room"
 # What stands in the header; the models' own names cannot be changed without a migration of theirs.

@@ -11,6 +11,7 @@ from django.utils.http import urlencode
 from django_celery_beat.models import PeriodicTask
 
 from jobs.admin import show
+from jobs.admin.alerts import firing_alerts
 from jobs.admin.limits import scope_url
 from jobs.admin.paginator import CAP
 from jobs.admin.workers import worker_pill
@@ -44,6 +45,8 @@ def control_room(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         }
     if user.has_perm("jobs.view_effect"):
         context["tiles"] = [*context.get("tiles", []), *_effect_tiles()]
+    if user.has_perm("jobs.view_alert"):
+        context["firing"] = firing_alerts()
     if user.has_perm("jobs.view_worker"):
         present = list(workers().filter(stopped_at=None)[:MOST_WORKERS])
         context["workers"] = [

@@ -38,6 +38,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ),
             ("Effects", "outbound", "jobs.view_effect", "jobs_effect_changelist"),
             ("Workers", "memory", "jobs.view_worker", "jobs_worker_changelist"),
+            ("Alerts", "notifications", "jobs.view_alert", "jobs_alert_changelist"),
         ),
     ),
     (

@@ -14,7 +14,8 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from jobs.ledger.errors import JobRefused
-from jobs.models import ApiToken, Effect, Job
+from jobs.models import Alert, ApiToken, Effect, Job
+from jobs.operators.alerts import AlertRefused
 from jobs.operators.effects import EffectNotChanged
 from jobs.operators.idempotency import KeyInUse, KeyUsedForAnother
 from jobs.operators.jobs import JobNotChanged
@@ -38,6 +39,8 @@ _MEANINGS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (JobRefused, 400, "job-refused", ""),  # see _part_of
     (TokenRefused, 400, "token-refused", ""),
     (LimitRefused, 400, "limit-refused", ""),
+    (AlertRefused, 400, "alert-refused", ""),
+    (Alert.DoesNotExist, 404, "not-found", ""),
     (UnknownScope, 404, "not-found", ""),
     (Job.DoesNotExist, 404, "not-found", ""),
     (Effect.DoesNotExist, 404, "not-found", ""),
@@ -80,7 +83,7 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response | None:
 
 def _part_of(exc: Exception) -> str:
     """The part of the body that the ledger's refusal is about, if its message begins with it."""
-    if isinstance(exc, LimitRefused):
+    if isinstance(exc, LimitRefused | AlertRefused):
         return f"#/{str(exc).partition(' ')[0]}"
     parts = ("queue", "priority", "run_at", "unique_key", "args", *KEY_OPTIONS)
     named = str(exc).removeprefix("unknown ").replace("the arguments of", "args", 1).partition(" ")[0]

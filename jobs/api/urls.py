@@ -1,6 +1,15 @@
 from django.urls import URLPattern, path
 
-from jobs.api import effect_views, job_views, limit_views, schema, system_views, token_views, workflow_views
+from jobs.api import (
+    alert_views,
+    effect_views,
+    job_views,
+    limit_views,
+    schema,
+    system_views,
+    token_views,
+    workflow_views,
+)
 
 
 def _scoped(scope: str, prefix: str) -> list[URLPattern]:
@@ -43,6 +52,13 @@ urlpatterns = [
     path("effects/", effect_views.EffectsView.as_view(), name="effects"),
     path("effects/<int:effect_id>/decide/", effect_views.DecideView.as_view(), name="effect-decide"),
     path("effects/<int:effect_id>/", effect_views.EffectView.as_view(), name="effect"),
+    path("alerts/", alert_views.AlertsView.as_view(), name="alerts"),
+    path("alerts/<int:alert_id>/enable/", alert_views.SwitchView.as_view(enabled=True), name="alert-enable"),
+    path("alerts/<int:alert_id>/disable/", alert_views.SwitchView.as_view(enabled=False), name="alert-disable"),
+    path("alerts/<int:alert_id>/test/", alert_views.TryView.as_view(), name="alert-test"),
+    path("alerts/<int:alert_id>/secret/", alert_views.SecretView.as_view(), name="alert-secret"),
+    path("alerts/<int:alert_id>/events/", alert_views.EventsView.as_view(), name="alert-events"),
+    path("alerts/<int:alert_id>/", alert_views.AlertView.as_view(), name="alert"),
     path("tokens/", token_views.TokensView.as_view(), name="tokens"),
     path("tokens/<int:token_id>/", token_views.TokenView.as_view(), name="token"),
     path("schema/", schema.SchemaView.as_view(), name="schema"),

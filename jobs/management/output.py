@@ -21,7 +21,8 @@ from rich.text import Text
 
 from jobs import strict_json
 from jobs.ledger.errors import JobRefused
-from jobs.models import ApiToken, Job
+from jobs.models import Alert, ApiToken, Job
+from jobs.operators.alerts import AlertRefused
 from jobs.operators.jobs import JobNotChanged
 from jobs.operators.limits import LimitRefused, UnknownScope
 from jobs.operators.schedules import ScheduleNotFound
@@ -31,6 +32,7 @@ from jobs.registry import ArgumentsDoNotFit, UnknownTask
 from jobs.schedules.calls import ScheduleUnusable
 
 WRONG_USE = (
+    *(Alert.DoesNotExist, AlertRefused),
     *(LimitRefused, UnknownScope),
     *(UnknownTask, ArgumentsDoNotFit, JobRefused, ScheduleNotFound, ScheduleRefused, TokenRefused),
     *(Job.DoesNotExist, ApiToken.DoesNotExist),

@@ -17,12 +17,14 @@ from django.utils.crypto import salted_hmac
 from jobs.effects import Try, Uncertain, once, post, send_mail
 from jobs.models import Alert, AlertDelivery, AlertEvent, AlertEventKind, Channel
 
-MAIL_SECONDS = 30.0
+MAIL_SECONDS = 15.0
 WEBHOOK_SECONDS = 10.0
 #: The receiver knows a message by its id, so the same one may be posted again for as long as it is tried.
 SAME_MESSAGE_SECONDS = 86_400.0
 SECRET_MARK = "whsec_"  # noqa: S105  (what every secret begins with)
 _SALT = "jobs.watch.webhook"
+#: Translates to the IPv4 address in its last four bytes.
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class ChannelUnusable(Exception):
@@ -205,4 +207,6 @@ def allowed_addresses(url: str) -> list[str]:
 def _is_public(address: str) -> bool:
     parsed = ipaddress.ip_address(address.partition("%")[0])
     embedded = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None)
+    if parsed in _NAT64:
+        embedded = ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF)
     return parsed.is_global and not parsed.is_multicast and (embedded is None or embedded.is_global)

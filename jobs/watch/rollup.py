@@ -14,7 +14,6 @@ import psycopg
 
 from jobs.ledger.sweeps import Connection, Turn
 
-EVERY_SECONDS = 10.0
 #: Upper bounds in seconds; a last bucket holds what lies beyond.
 BOUNDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 #: Rows that one statement looks at.
