@@ -39,7 +39,7 @@ IN_THE_WAY = (DrillError, psycopg.OperationalError, redis.RedisError)
 class Load:
     """How much is sent: so many sends a second by all senders together, until `jobs` were sent if that is set."""
 
-    rate: float = 12.0
+    rate: float = 10.0
     jobs: int | None = None
 
 
