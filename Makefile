@@ -21,7 +21,7 @@ run: .venv/.runtime
 	@$(PY) manage.py up
 
 test: .venv/.development
-	@$(PY) -m pytest -m "not long"
+	@$(PY) -m pytest -m "not long" -n 2 --dist loadfile
 
 test-all: .venv/.development
 	@$(PY) -m pytest $(SELECT_$(ONLY))

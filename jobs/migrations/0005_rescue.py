@@ -80,12 +80,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='worker',
             name='fetched',
-            field=models.JSONField(default=list, help_text='Ids of the messages that wait in it for a free child.'),
+            field=models.JSONField(db_default=[], default=list, help_text='Ids of the messages that wait in it for a free child.'),
         ),
         migrations.AddField(
             model_name='worker',
             name='running',
-            field=models.JSONField(default=list, help_text='Ids of the jobs that its children run.'),
+            field=models.JSONField(db_default=[], default=list, help_text='Ids of the jobs that its children run.'),
         ),
         migrations.AlterField(
             model_name='attempt',

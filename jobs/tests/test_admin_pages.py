@@ -23,6 +23,7 @@ def make_worker(name: str, **fields) -> Worker:
 
 
 def test_workers_are_alive_silent_or_stopped_with_the_jobs_they_run():
+    Worker.objects.all().delete()  # a worker that another module's tests started may have left its row
     make_worker("w1@h", memory_bytes=64 * 1_048_576)
     make_worker("w2@h", heartbeat_at=timezone.now() - timedelta(minutes=2))
     make_worker("w3@h", stopped_at=timezone.now())

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import jsonschema
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from jobs.lanes import LANES
@@ -28,7 +29,6 @@ from jobs.tests.live import database_url
 from jobs.tests.test_environment import documented
 
 SERVERS = {"postgres", "redis"}
-HARD_TIME_LIMIT_SECONDS = 300
 every_service = pytest.mark.parametrize("name", sorted(services()))
 
 
@@ -111,10 +111,10 @@ def test_everything_waits_for_the_servers_and_the_migrations():
             }
 
 
-def test_a_worker_may_end_its_longest_job_when_stopped():
+def test_a_stopped_worker_has_the_time_to_drain_and_to_hand_back():
     for service in services().values():
         if lanes_of(service):
-            assert int(service["stop_grace_period"].removesuffix("s")) > HARD_TIME_LIMIT_SECONDS
+            assert int(service["stop_grace_period"].removesuffix("s")) > settings.JOBS["DRAIN_SECONDS"] + 30
 
 
 def test_every_documented_setting_reaches_the_containers():

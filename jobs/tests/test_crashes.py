@@ -1,10 +1,5 @@
 """What becomes of jobs that take their process with them, and of those that end on a task's own word."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
-import psutil
 import pytest
 
 from jobs.models import Job, State
@@ -66,30 +61,3 @@ def test_snooze_and_discard_use_no_attempt_and_say_why(worker, ended):
 
     assert (woken.state, woken.attempts_used, outcomes(woken)) == (State.SUCCEEDED, 1, ["snoozed", "succeeded"])
     assert (discarded.state, discarded.reason, outcomes(discarded)) == (State.DISCARDED, "closed", ["discarded"])
-
-
-@pytest.fixture
-def small_group() -> Iterator[Path]:
-    """A control group of 100 MB; needs root and version 1 of the memory controller."""
-    folder = Path(f"/sys/fs/cgroup/memory/switchyard-test-{os.getpid()}")
-    try:
-        folder.mkdir()
-        (folder / "memory.limit_in_bytes").write_text("100000000")
-    except OSError as exc:
-        pytest.skip(f"no control group can be made for the out-of-memory test: {exc}")
-    yield folder
-    for pid in (folder / "cgroup.procs").read_text().split():
-        (folder.parent / "cgroup.procs").write_text(pid)
-    folder.rmdir()
-
-
-def test_a_child_that_the_kernel_kills_for_memory_is_recorded_as_out_of_memory(small_group, live_worker, ended):
-    worker = live_worker(concurrency=1)
-    for process in [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]:
-        (small_group / "cgroup.procs").write_text(str(process.pid))
-
-    job = ended(probe.hungry.delay(300).id)
-
-    assert (job.state, outcomes(job)) == (State.FAILED, ["crashed"])
-    assert "out of memory" in job.error
-    worker.stop()

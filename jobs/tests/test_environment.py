@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 READERS = {"text", "flag", "whole_number", "words", "one_of", "url", "time_zone", "rate", "token"}
 # Not settings of ours: other programs' variables, and what our own processes tell each other.
 FOREIGN = {"DJANGO_SETTINGS_MODULE", "XDG_RUNTIME_DIR", "NO_COLOR", "COLUMNS", "TERM", "HOME", "PATH", "TZ", "CI"}
-INTERNAL = {"BENCH_PLAIN_BROKER", "BENCH_STOCK_BROKER", "BENCH_STOCK_DATABASE"}
+INTERNAL = {"CELERY_BROKER_URL", "BENCH_PLAIN_BROKER", "BENCH_STOCK_BROKER", "BENCH_STOCK_DATABASE"}
 _ENTRY = re.compile(r"^# ([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)
 
 

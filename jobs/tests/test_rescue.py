@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -105,3 +107,30 @@ def test_a_lost_child_and_an_unknown_task_do_not_end_the_worker_while_postgres_i
 
     current_app.backend.mark_as_failure("lost", WorkerLostError("killed"), request=lost)
     current_app.backend.mark_as_failure("unknown", NotRegistered("nobody.knows"), request=SimpleNamespace())
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A control group of 100 MB; needs root and version 1 of the memory controller."""
+    folder = Path(f"/sys/fs/cgroup/memory/switchyard-test-{os.getpid()}")
+    try:
+        folder.mkdir()
+        (folder / "memory.limit_in_bytes").write_text("100000000")
+    except OSError as exc:
+        pytest.skip(f"no control group can be made for the out-of-memory test: {exc}")
+    yield folder
+    for pid in (folder / "cgroup.procs").read_text().split():
+        (folder.parent / "cgroup.procs").write_text(pid)
+    folder.rmdir()
+
+
+def test_a_child_that_the_kernel_kills_for_memory_is_recorded_as_out_of_memory(small_group, live_worker, ended):
+    worker = live_worker(concurrency=1)
+    for process in [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]:
+        (small_group / "cgroup.procs").write_text(str(process.pid))
+
+    job = ended(probe.hungry.delay(300).id)
+
+    assert (job.state, outcomes(job)) == (State.FAILED, ["crashed"])
+    assert "out of memory" in job.error
+    worker.stop()

@@ -1,9 +1,10 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from kombu.connection import Connection
+from celery import Celery
 
 from jobs.health import HealthMiddleware
 from jobs.stack.account import can_reach
@@ -137,7 +138,8 @@ def test_a_missing_migration_is_not_ready(client, monkeypatch):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_broker_that_is_away_is_not_ready(client, monkeypatch, tmp_path):
-    monkeypatch.setattr("jobs.health._broker", lambda: Connection(f"redis+socket://{tmp_path}/none.sock"))
+    elsewhere = Celery("elsewhere", broker=f"redis+socket://{tmp_path}/none.sock", set_as_current=False)
+    monkeypatch.setattr("jobs.health.current_app", SimpleNamespace(_get_current_object=lambda: elsewhere))
 
     response = client.get("/readyz")
 

@@ -53,7 +53,7 @@ def test_a_newer_job_stops_the_one_that_runs_and_runs_itself(worker, ended, unti
 def test_one_more_waits_while_a_job_with_a_key_while_queued_runs(worker, ended, until):
     first = probe.unique_queued.delay("a", 1.5)
     until(lambda: is_running(first.id))
-    second = probe.unique_queued.delay("a")
+    second = probe.unique_queued.apply_async(("a",), countdown=1)
     third = probe.unique_queued.delay("a")
 
     assert (second.id != first.id, third.id) == (True, second.id)
