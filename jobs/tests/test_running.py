@@ -76,7 +76,6 @@ def test_a_failure_says_what_happened_and_the_worker_lives(worker, ended, task, 
     assert worker.process.poll() is None
 
 
-
 def test_text_that_postgres_cannot_hold_ends_a_job_all_the_same(worker, ended):
     assert ended(probe.odd_error.delay().id).error == "ValueError: caf?.py"
 

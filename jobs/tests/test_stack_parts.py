@@ -139,6 +139,7 @@ def test_a_missing_migration_is_not_ready(client, monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_a_broker_that_is_away_is_not_ready(client, monkeypatch, tmp_path):
     elsewhere = Celery("elsewhere", broker=f"redis+socket://{tmp_path}/none.sock", set_as_current=False)
+    monkeypatch.setattr("jobs.ledger.broker._kept", {})  # the connection to the other one
     monkeypatch.setattr("jobs.health.current_app", SimpleNamespace(_get_current_object=lambda: elsewhere))
 
     response = client.get("/readyz")
