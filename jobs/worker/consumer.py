@@ -83,7 +83,12 @@ class LedgerConsumer(Consumer):
             for request in tuple(worker_state.reserved_requests)
             if request not in worker_state.active_requests
         ]
-        super().on_close()
+        try:
+            super().on_close()
+        except StopIteration:
+            # A child died at this very moment, and the pool has no queues left for its successor yet; it will have
+            # at its next look. Passed on, this would end the worker.
+            logger.warning("The pool could not be flushed while one of its children was being replaced")
         if waiting:
             try:
                 finishes().use(lambda connection: _owe_again(connection, waiting))
