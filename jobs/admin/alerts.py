@@ -276,7 +276,7 @@ class AlertAdmin(ReadOnlyAdmin):
 
 
 def _save(request: HttpRequest, alert: Alert, form: AlertForm) -> Alert:
-    if alert.pk is None:
+    if alert._state.adding:
         return operators.create_alert(actor_of(request), form.values())
     return operators.change_alert(actor_of(request), alert.pk, form.values())
 

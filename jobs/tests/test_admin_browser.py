@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from django_celery_results.models import TaskResult
 
-from jobs.models import Job, State
+from jobs.models import Alert, Job, State
 from jobs.operators.actors import command_actor
 from jobs.operators.limits import pause
 from jobs.tests.admin_helpers import job_page_url, page_of
@@ -142,6 +143,14 @@ def test_no_page_breaks_the_policy_or_runs_what_came_from_outside(watched: Watch
     pages += [page_of("auth_group", "add"), "/admin/password_change/"]
     effect = make_effect(HOSTILE, kind=HOSTILE[:60], target=HOSTILE, error=HOSTILE, receipt=HOSTILE, job=job)
     pages += [page_of("jobs_effect"), *(page_of("jobs_effect", page, effect.pk) for page in ("change", "decide"))]
+    now = timezone.now()
+    alert = Alert.objects.create(
+        name=HOSTILE[:100], kind="failed", threshold=1, webhook_url="https://x.example/", changed_by=HOSTILE,
+        breached_since=now, fired_at=now, firing_since=now,
+    )  # fmt: skip
+    alert.events.create(kind="fired", text=HOSTILE).deliveries.create(channel="webhook", error=HOSTILE)
+    pages += [page_of("jobs_alert"), page_of("jobs_alert", "add"), "/admin/"]
+    pages += [page_of("jobs_alert", page, alert.pk) for page in ("change", "edit", "remove")]
     for path in pages:
         watched.open(path)
 

@@ -79,8 +79,8 @@ def test_depth_and_age_are_told_by_queue_and_state() -> None:
 
     found = samples()
 
-    for state in ("waiting", "held", "scheduled", "running"):
-        assert found["switchyard_jobs", (("queue", "fast_lane"), ("state", state))] == 1, state
+    for name in ("waiting", "held", "scheduled", "running"):
+        assert found["switchyard_jobs", (("queue", "fast_lane"), ("state", name))] == 1, name
     assert found["switchyard_jobs", (("queue", "default"), ("state", "waiting"))] == 0
     assert 300 <= found["switchyard_oldest_waiting_age_seconds", (("queue", "fast_lane"),)] < 400
     assert found["switchyard_oldest_waiting_age_seconds", (("queue", "default"),)] == 0

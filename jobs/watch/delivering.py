@@ -85,6 +85,7 @@ def deliver_now(delivery: AlertDelivery) -> None:
 def deliver(delivery: AlertDelivery) -> None:
     """Send one message, and write down what became of it. Its failure is its own, and stops no other."""
     row = AlertDelivery.objects.filter(pk=delivery.pk, state=DeliveryState.WAITING)
+    delivery.error = ""
     try:
         channels.send(delivery)
     except EffectPostponed as exc:  # an earlier try, which was cut off, may still be under way
