@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -116,8 +117,14 @@ def value_text(alert: Alert) -> str:
 
 def firing_alerts() -> list[dict[str, Any]]:
     """What the control room shows of those that fire."""
+    now = timezone.now()
     return [
-        {"alert": alert, "url": alert_url(alert), "text": _watched(alert), "since": show.ago(alert.firing_since)}
+        {
+            "alert": alert,
+            "url": alert_url(alert),
+            "text": _watched(alert),
+            "since": show.duration_text(now - (alert.firing_since or now)),
+        }
         for alert in operators.firing()
     ]
 
@@ -151,7 +158,7 @@ class AlertAdmin(ReadOnlyAdmin):
         parts = [AlertKind(alert.kind).label, alert.queue and f"queue {alert.queue}", alert.task]
         return format_html(
             '<a class="sy-two sy-link" href="{}"><strong class="sy-break">{}</strong>'
-            '<span class="sy-note">{}</span></a>',
+            '<span class="sy-about">{}</span></a>',
             alert_url(alert),
             show.one_line(alert.name, 60),
             ", ".join(part for part in parts if part),

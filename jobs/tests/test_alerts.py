@@ -178,7 +178,7 @@ def test_held_jobs_are_told(look: Callable[[], None]) -> None:
     make_job(State.QUEUED, held=True)
     look()
 
-    assert "1 are held back by a pause or a limit" in alert.events.get().text
+    assert "Held back by a pause or a limit: 1" in alert.events.get().text
 
 
 def test_it_fires_only_after_it_has_lasted(look: Callable[[], None]) -> None:

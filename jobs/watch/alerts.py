@@ -132,14 +132,19 @@ def describe(look: Look) -> str:
     if look.kind == AlertKind.FAILED:
         of = f" of {look.task}" if look.task else ""
         return (
-            f"{look.value:,.0f} jobs{of}{where} failed in the last {seconds_text(look.window_seconds)}; "
+            f"{_jobs(look.value)}{of}{where} failed in the last {seconds_text(look.window_seconds)}; "
             f"the threshold is {look.threshold:,}."
         )
-    held = f" {look.held:,} are held back by a pause or a limit." if look.held else ""
+    held = f" Held back by a pause or a limit: {look.held:,}." if look.held else ""
     if look.kind == AlertKind.OLDEST:
         text = f"The oldest job{where} waits for {seconds_text(look.value)}" if look.value else f"No job{where} waits"
         return f"{text}; the threshold is {seconds_text(look.threshold)}.{held}"
-    return f"{look.value:,.0f} jobs wait{where}; the threshold is {look.threshold:,}.{held}"
+    waits = "waits" if look.value == 1 else "wait"
+    return f"{_jobs(look.value)} {waits}{where}; the threshold is {look.threshold:,}.{held}"
+
+
+def _jobs(count: float) -> str:
+    return f"{count:,.0f} job" if count == 1 else f"{count:,.0f} jobs"
 
 
 def seconds_text(seconds: float) -> str:
@@ -148,6 +153,6 @@ def seconds_text(seconds: float) -> str:
     if whole < 120:
         return f"{whole} s"
     hours, minutes = divmod(whole // 60, 60)
-    if not hours or (hours == 1 and not minutes):
-        return f"{hours * 60 + minutes} min"
+    if not hours:
+        return f"{minutes} min"
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
