@@ -8,8 +8,7 @@ import psycopg
 from jobs.ledger import states
 from jobs.ledger.connection import claims
 from jobs.ledger.limits import hold
-from jobs.ledger.run import Run
-from jobs.registry import policy_of
+from jobs.ledger.run import Run, run_of_row
 
 
 def claim(job_id: str, task: str, worker: str, pid: int) -> tuple[Run, Any, Any, int] | None:
@@ -31,16 +30,6 @@ def claim(job_id: str, task: str, worker: str, pid: int) -> tuple[Run, Any, Any,
         claims().insist(lambda connection: hold(connection.cursor(), [job_id]))
         return None
     number, uncounted, crashes, max_attempts, before, args, kwargs, has_slot = row
-    run = Run(
-        job_id,
-        claim_id,
-        number - uncounted,
-        max_attempts,
-        policy_of(task),
-        number=number,
-        crashes=crashes,
-        worker=worker,
-        pid=pid,
-        has_slot=has_slot,
-    )
+    run = run_of_row(job_id, claim_id, task, worker, pid, number, uncounted, crashes, max_attempts)
+    run.has_slot = has_slot
     return run, args, kwargs, before

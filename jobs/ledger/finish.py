@@ -17,9 +17,8 @@ from jobs.ledger.events import note
 from jobs.ledger.flusher import drain, finish_soon, keep_superseded
 from jobs.ledger.publisher import admit_soon
 from jobs.ledger.records import Record, clean_text
-from jobs.ledger.run import Run
+from jobs.ledger.run import Run, run_of_row
 from jobs.models import Outcome, State
-from jobs.registry import policy_of
 
 logger = logging.getLogger(__name__)
 
@@ -60,24 +59,17 @@ def fail(
     is_crash: bool = False,
 ) -> None:
     """running → failed. store: writes the result; parts: chord, chain and errbacks, done in the same transaction."""
-
-    def finish(cursor: states.Cursor) -> bool:
-        _refuse_if_asked(cursor, run, exc)
-        ended = states.end_attempt(
-            cursor,
-            run.job_id,
-            run.claim_id,
-            state=State.FAILED,
-            outcome=Outcome.CRASHED if is_crash else Outcome.FAILED,
-            is_crash=is_crash,
-            is_counted=not is_crash,
-            **describe(exc, traceback),
-        )
-        if ended:
-            store()
-        return ended
-
-    _in_one_transaction(run, finish, parts)
+    _end(
+        run,
+        State.FAILED,
+        Outcome.CRASHED if is_crash else Outcome.FAILED,
+        parts=parts,
+        exc=exc,
+        traceback=traceback,
+        then=lambda cursor: store(),
+        is_crash=is_crash,
+        is_counted=not is_crash,
+    )
 
 
 def reschedule(
@@ -93,119 +85,110 @@ def reschedule(
     own = run.own
     if own is not None:
         delay_seconds = own.delay_seconds if own.delay_seconds is not None else (None if own.run_at else 0.0)
-
-    def finish(cursor: states.Cursor) -> bool:
-        _refuse_if_asked(cursor, run, exc)
-        ended = states.end_attempt(
-            cursor,
-            run.job_id,
-            run.claim_id,
-            state=State.SCHEDULED,
-            outcome=outcome,
-            delay_seconds=delay_seconds,
-            own=own,
-            **describe(exc, traceback),
-        )
-        if ended and store is not None:
-            store()
-        return ended
-
-    _in_one_transaction(run, finish, None)
+    _end(
+        run,
+        State.SCHEDULED,
+        outcome,
+        exc=exc,
+        traceback=traceback,
+        then=lambda cursor: store() if store is not None else None,
+        delay_seconds=delay_seconds,
+        own=own,
+    )
 
 
 def await_replacement(run: Run) -> None:
     """running → scheduled, without a time: a canvas that ends in this job's id was sent in its place."""
-
-    def finish(cursor: states.Cursor) -> bool:
-        return states.end_attempt(
-            cursor, run.job_id, run.claim_id, state=State.SCHEDULED, outcome=Outcome.SUCCEEDED, forever=True
-        )
-
-    _in_one_transaction(run, finish, None)
+    _end(run, State.SCHEDULED, Outcome.SUCCEEDED, is_refused_if_asked=False, forever=True)
 
 
 def stop(run: Run, reason: str, how: str, store: Callable[[], None], parts: Callable[[], None]) -> None:
     """running → cancelled, on an operator's request. how: what made it stop."""
 
-    def finish(cursor: states.Cursor) -> bool:
-        ended = states.end_attempt(
-            cursor,
-            run.job_id,
-            run.claim_id,
-            state=State.CANCELLED,
-            outcome=Outcome.CANCELLED,
-            reason=reason,
-            message=how,
-        )
-        if ended:
-            note(cursor, run.job_id, "cancelled", f"Cancelled: {how}.", attempt=run.number)
-            store()
-        return ended
+    def then(cursor: states.Cursor) -> None:
+        note(cursor, run.job_id, "cancelled", f"Cancelled: {how}.", attempt=run.number)
+        store()
 
-    _in_one_transaction(run, finish, parts)
+    _end(
+        run,
+        State.CANCELLED,
+        Outcome.CANCELLED,
+        parts=parts,
+        is_refused_if_asked=False,
+        then=then,
+        reason=reason,
+        message=how,
+    )
 
 
 def crash(run: Run, exc: BaseException, traceback: str | None = None) -> None:
     """running → queued at once: the run took its process with it. Uses up no attempt, but is counted."""
-    described = describe(exc, traceback)
 
-    def finish(cursor: states.Cursor) -> bool:
-        _refuse_if_asked(cursor, run, exc)
-        ended = states.end_attempt(
-            cursor,
-            run.job_id,
-            run.claim_id,
-            state=State.QUEUED,
-            outcome=Outcome.CRASHED,
-            is_crash=True,
-            is_counted=False,
-            **described,
-        )
-        if ended:
-            text = f"Run {run.number} crashed ({described['error']}). The job is queued again."
-            note(cursor, run.job_id, "rescued", text, attempt=run.number, worker=run.worker, pid=run.pid)
-        return ended
+    def then(cursor: states.Cursor) -> None:
+        text = f"Run {run.number} crashed ({describe(exc, traceback)['error']}). The job is queued again."
+        note(cursor, run.job_id, "rescued", text, attempt=run.number, worker=run.worker, pid=run.pid)
 
-    _in_one_transaction(run, finish, None)
+    _end(
+        run,
+        State.QUEUED,
+        Outcome.CRASHED,
+        exc=exc,
+        traceback=traceback,
+        then=then,
+        is_crash=True,
+        is_counted=False,
+    )
 
 
 def snooze(run: Run, seconds: float, why: str) -> None:
     """running → scheduled for `seconds`, without using up an attempt."""
+    why = clean_text(why)
 
-    def finish(cursor: states.Cursor) -> bool:
-        _refuse_if_asked(cursor, run)
-        ended = states.end_attempt(
-            cursor,
-            run.job_id,
-            run.claim_id,
-            state=State.SCHEDULED,
-            outcome=Outcome.SNOOZED,
-            delay_seconds=seconds,
-            is_counted=False,
-            message=clean_text(why),
-        )
-        if ended:
-            reason = f": {clean_text(why)}" if why else ""
-            note(cursor, run.job_id, "snoozed", f"The task asked to run again in {seconds:g} s{reason}.")
-        return ended
+    def then(cursor: states.Cursor) -> None:
+        reason = f": {why}" if why else ""
+        note(cursor, run.job_id, "snoozed", f"The task asked to run again in {seconds:g} s{reason}.")
 
-    _in_one_transaction(run, finish, None)
+    _end(run, State.SCHEDULED, Outcome.SNOOZED, then=then, delay_seconds=seconds, is_counted=False, message=why)
 
 
 def give_up(run: Run, reason: str, store: Callable[[], None], parts: Callable[[], None]) -> None:
     """running → discarded: the task says that nobody wants it any more."""
+    _end(
+        run,
+        State.DISCARDED,
+        Outcome.DISCARDED,
+        parts=parts,
+        is_refused_if_asked=False,
+        then=lambda cursor: store(),
+        reason=clean_text(reason)[:1000],
+    )
+
+
+def _end(
+    run: Run,
+    state: State,
+    outcome: Outcome,
+    *,
+    parts: Callable[[], None] | None = None,
+    exc: BaseException | None = None,
+    traceback: str | None = None,
+    is_refused_if_asked: bool = True,
+    then: Callable[[states.Cursor], object] | None = None,
+    **how: Any,
+) -> None:
+    """End a run in any way but plain success. then: what belongs to it, if the claim still holds; parts: Celery's work.
+
+    is_refused_if_asked: a run that was asked to stop is cancelled instead (JobCancelled is raised). how: what
+    states.end_attempt takes besides.
+    """
+    details = {**describe(exc, traceback), **how}
 
     def finish(cursor: states.Cursor) -> bool:
-        ended = states.end_attempt(
-            cursor,
-            run.job_id,
-            run.claim_id,
-            state=State.DISCARDED,
-            outcome=Outcome.DISCARDED,
-            reason=clean_text(reason)[:1000],
-        )
-        if ended:
-            store()
+        if is_refused_if_asked:
+            _refuse_if_asked(cursor, run, exc)
+        ended = states.end_attempt(cursor, run.job_id, run.claim_id, state=state, outcome=outcome, **details)
+        if ended and then is not None:
+            then(cursor)
         return ended
 
     _in_one_transaction(run, finish, parts)
@@ -317,7 +300,7 @@ def find_run(job_id: str, worker: str, pid: int | None) -> tuple[Run, str | None
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT claim_id::text, attempt, uncounted, crashes, max_attempts, task, worker, pid,
+            SELECT claim_id::text, task, worker, pid, attempt, uncounted, crashes, max_attempts,
                    CASE WHEN cancel_requested_at IS NOT NULL THEN reason END
             FROM jobs_job
             WHERE id = %s AND state = 'running' AND worker = %s AND (%s::int IS NULL OR pid = %s)
@@ -327,16 +310,5 @@ def find_run(job_id: str, worker: str, pid: int | None) -> tuple[Run, str | None
         row = cursor.fetchone()
     if row is None:
         return None
-    claim_id, number, uncounted, crashes, max_attempts, task, name, child, asked = row
-    run = Run(
-        job_id,
-        claim_id,
-        number - uncounted,
-        max_attempts,
-        policy_of(task),
-        number=number,
-        crashes=crashes,
-        worker=name,
-        pid=child,
-    )
-    return run, asked
+    *claimed, asked = row
+    return run_of_row(job_id, *claimed), asked

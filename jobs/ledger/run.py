@@ -5,10 +5,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jobs.registry import Policy, policy_of
+
 if TYPE_CHECKING:
     from jobs.ledger.records import Record
     from jobs.models.workflow import Chord
-    from jobs.registry import Policy
 
 
 @dataclass
@@ -22,7 +23,7 @@ class Run:
     claim_id: str
     attempt: int
     max_attempts: int
-    policy: "Policy"
+    policy: Policy
     number: int = 0
     crashes: int = 0
     worker: str = ""
@@ -65,6 +66,31 @@ class Run:
     def may_crash_again(self) -> bool:
         """Whether the job is tried again after this run took its process with it."""
         return self.crashes + 1 < self.policy.max_crashes
+
+
+def run_of_row(
+    job_id: str,
+    claim_id: str,
+    task: str,
+    worker: str,
+    pid: int,
+    number: int,
+    uncounted: int,
+    crashes: int,
+    max_attempts: int,
+) -> Run:
+    """The run that a claimed row tells of."""
+    return Run(
+        job_id,
+        claim_id,
+        number - uncounted,
+        max_attempts,
+        policy_of(task),
+        number=number,
+        crashes=crashes,
+        worker=worker,
+        pid=pid,
+    )
 
 
 class _Current(threading.local):
