@@ -252,6 +252,25 @@ def test_many_lookers_write_one_event(look: Callable[[], None]) -> None:
     assert AlertDelivery.objects.count() == 1
 
 
+def test_a_change_that_another_has_written_is_not_written_again(look: Callable[[], None]) -> None:
+    from jobs.watch import alerts
+
+    alert = make_alert(threshold=1)
+    job = make_job(State.FAILED)
+    look()
+    seen = {"id": alert.pk, "name": "", "queue": "", "task": "", "threshold": 1, "window_seconds": 60, "held": 0}
+    own = LedgerConnection(durable=True)
+    for fires in (True, False):
+        late = alerts.Look(**seen, kind="failed", value=1, fires=fires, recovers=not fires)
+        for _ in range(2):
+            own.use(lambda open_connection, late=late: alerts._change(open_connection, late))
+    own.close()
+    job.delete()
+    look()
+
+    assert kinds(alert) == ["fired", "recovered"]
+
+
 def test_a_beat_looks_too_when_no_worker_is_left(monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]) -> None:
     monkeypatch.setattr("jobs.watch.lookout.EVERY_SECONDS", 0.05)
     alert = make_alert(kind="waiting", threshold=1)
@@ -466,3 +485,15 @@ def test_the_sender_is_a_thread_of_its_own(receiver: Receiver, until: Callable[.
     assert sender is not None
     sender.join()
     assert AlertEvent.objects.get().kind == "tested"
+
+
+def test_a_worker_tells_of_a_backlog_in_a_queue_that_nobody_serves(
+    receiver: Receiver, live_worker: Any, until: Callable[..., Any]
+) -> None:
+    alert = make_alert(kind="waiting", threshold=1, queue="slow_lane", webhook_url=receiver.url)
+    make_job(State.QUEUED, queue="slow_lane")
+    live_worker("default", ALERT_WEBHOOK_HOSTS="127.0.0.1")
+
+    until(lambda: receiver.got, 30)
+    assert json.loads(receiver.got[0][1])["data"]["alert"]["name"] == alert.name
+    until(lambda: AlertDelivery.objects.get().state == "sent")
