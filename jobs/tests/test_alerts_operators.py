@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from config.environment import mail_server
 from jobs import retention
 from jobs.models import Alert, AlertDelivery, AlertEvent, AuditEntry
 from jobs.tests.admin_helpers import client_with, page_of, said
@@ -52,6 +53,19 @@ def test_two_alerts_come_with_the_installation() -> None:
         ("Failed jobs", "failed", True),
         ("Backlog", "oldest", True),
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", ("", 25, "", "", False, False)),
+        ("smtp://localhost:2525", ("localhost", 2525, "", "", False, False)),
+        ("smtp+tls://ann:p%40ss@mail.example.org", ("mail.example.org", 587, "ann", "p@ss", True, False)),
+        ("smtp+ssl://mail.example.org", ("mail.example.org", 465, "", "", False, True)),
+    ],
+)
+def test_a_mail_server_is_named_by_url(url: str, expected: tuple[Any, ...]) -> None:
+    assert tuple(mail_server(url)) == expected
 
 
 # --- REST ------------------------------------------------------------------------------------------------------------
