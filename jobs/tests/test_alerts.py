@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -258,12 +259,20 @@ def test_a_change_that_another_has_written_is_not_written_again(look: Callable[[
     alert = make_alert(threshold=1)
     job = make_job(State.FAILED)
     look()
-    seen = {"id": alert.pk, "name": "", "queue": "", "task": "", "threshold": 1, "window_seconds": 60, "held": 0}
+    seen: dict[str, Any] = {
+        "id": alert.pk,
+        "name": "",
+        "queue": "",
+        "task": "",
+        "threshold": 1,
+        "window_seconds": 60,
+        "held": 0,
+    }
     own = LedgerConnection(durable=True)
     for fires in (True, False):
         late = alerts.Look(**seen, kind="failed", value=1, fires=fires, recovers=not fires)
         for _ in range(2):
-            own.use(lambda open_connection, late=late: alerts._change(open_connection, late))
+            own.use(partial(alerts._change, look=late))
     own.close()
     job.delete()
     look()
