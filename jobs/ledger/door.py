@@ -20,7 +20,7 @@ from jobs.ledger.errors import JobRefused
 from jobs.ledger.publisher import publish_soon
 from jobs.ledger.records import Message, Record, record_of
 from jobs.ledger.run import current_run
-from jobs.ledger.states.keys import count_folded
+from jobs.ledger.states import keys
 
 
 class _Sending(threading.local):
@@ -150,8 +150,10 @@ def enter_now(records: Sequence[Record]) -> None:
     if len(records) > 1:
         # In one order, so that two senders of several keys do not each wait for the other.
         records = sorted(records, key=lambda record: record.unique_key or "")
-    superseding = any(record.unique_options is not None and record.unique_options.supersede for record in records)
-    with transaction.atomic() if superseding else contextlib.nullcontext(), connection.cursor() as cursor:
+    superseded_keys = uniqueness.superseded_keys(records)
+    with transaction.atomic() if superseded_keys else contextlib.nullcontext(), connection.cursor() as cursor:
+        if superseded_keys:
+            keys.queue_up(cursor, superseded_keys)
         inserted = states.insert(cursor, records)
         owed = [job_id for record in records for job_id in _settle(cursor, record, inserted)]
     now = [record.id for record in records if inserted.get(record.id) == "queued"] + owed
@@ -181,7 +183,7 @@ def _settle(cursor: states.Cursor, record: Record, inserted: dict[str, str]) -> 
 def _count_folded(holder: str, by: str) -> None:
     """After the commit and by itself, so that senders of one key do not wait for each other's transactions."""
     with connection.cursor() as cursor:
-        count_folded(cursor, holder, by)
+        keys.count_folded(cursor, holder, by)
 
 
 def _origin(headers: dict[str, Any]) -> tuple[str, str]:

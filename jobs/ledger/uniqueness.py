@@ -4,6 +4,7 @@ Postgres' unique index on held keys decides, whatever the race: the second of tw
 one's commit. What follows looks at the row in the way, and folds the send into it, or clears it and inserts again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.ledger import cancel, states
@@ -29,11 +30,23 @@ class Settled:
     is_owed: bool = False
 
 
+def superseded_keys(records: Sequence[Record]) -> list[str]:
+    """The keys under which these records take the place of others, in the order in which they are to be locked."""
+    return sorted(
+        {
+            record.unique_key
+            for record in records
+            if record.unique_key is not None and record.unique_options is not None and record.unique_options.supersede
+        }
+    )
+
+
 def settle(cursor: states.Cursor, record: Record, sender: str = "") -> Settled:
     """Fold a record into the job that is in its way, or insert it after all.
 
     sender: the id of the running job that sends it, which is never asked to stop. For superseding, and to keep a
-    waiting job waiting, this must be called in the transaction that the record belongs to.
+    waiting job waiting, this must be called in the transaction that the record belongs to; for superseding, after
+    keys.queue_up.
     Raises JobRefused in the unlikely case that others took and freed the key all the time.
     """
     for _ in range(MOST_ROUNDS):

@@ -207,6 +207,16 @@ def superseding(key: str, seconds: float = 0) -> str:
     return str(long(seconds))
 
 
+@job(name="probe.superseding_soon", unique=lambda key, seconds=0: f"soon:{key}", supersede=True, max_attempts=1)
+def superseding_soon(key: str, seconds: float = 0) -> str:
+    """Hears at once that it is to stop, so that its end meets the next senders."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job.check_cancelled()
+        time.sleep(0.02)
+    return key
+
+
 @job(name="probe.superseding_itself", unique=lambda key, more: f"itself:{key}", supersede=True, max_attempts=1)
 def superseding_itself(key: str, more: int) -> int:
     if more:

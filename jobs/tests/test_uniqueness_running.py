@@ -1,11 +1,15 @@
 """Unique keys with a real worker."""
 
+import threading
+
 import pytest
+from django.db import connection, connections
 
 from jobs.models import Job, State
 from jobs.tests import probe_tasks as probe
 
 pytestmark = pytest.mark.django_db(transaction=True)
+SENDS_OF_EACH = 30
 
 
 def is_running(job_id: str) -> bool:
@@ -79,3 +83,38 @@ def test_a_foreign_message_is_folded_by_its_key_too(worker, until):
     event = until(lambda: Job.objects.get(pk=first.id).events.filter(kind="folded").first())
     assert event.detail["by"].startswith("foreign")
     assert Job.objects.filter(task="probe.unique_period").count() == 1
+
+
+def test_many_who_supersede_one_key_while_runs_of_it_go_on_meet_no_deadlock(worker, ended):
+    errors: list[str] = []
+    ids: list[str] = []
+
+    def send() -> None:
+        try:
+            for _ in range(SENDS_OF_EACH):
+                ids.append(probe.superseding_soon.delay("a", 0.2).id)
+        except Exception as exc:
+            errors.append(f"{type(exc).__name__}: {exc}")
+        finally:
+            connections.close_all()
+
+    senders = [threading.Thread(target=send) for _ in range(8)]
+    before = deadlocks()
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+
+    assert errors == []
+    assert deadlocks() == before
+    assert len(ids) == len(set(ids)) == 8 * SENDS_OF_EACH
+    ends = [ended(job_id, 60).state for job_id in ids]
+    assert ends.count(State.SUCCEEDED) >= 1
+    assert ended(Job.objects.latest("created_at").pk).state == State.SUCCEEDED
+
+
+def deadlocks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        return int(cursor.fetchone()[0])

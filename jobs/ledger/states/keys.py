@@ -1,6 +1,7 @@
 """Who holds a unique key, and what a newer send of the key does to the jobs that have it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.ledger.records import Record
@@ -13,6 +14,10 @@ _HELD = """
 """
 
 
+# Seeds the hash, so that these locks are not somebody else's.
+_TURNS = 7_310_443
+
+
 @dataclass(frozen=True)
 class Obstacle:
     """The row because of which another was not inserted. is_elapsed: it succeeded, and its time is over."""
@@ -22,6 +27,16 @@ class Obstacle:
     state: str
     unique_until_start: bool
     is_elapsed: bool
+
+
+def queue_up(cursor: Cursor, unique_keys: Sequence[str]) -> None:
+    """Wait for the other senders who supersede under these keys, until the caller's transaction ends.
+
+    One who has inserted locks the older jobs of the key; one who meets the key locks them and then waits for the first
+    one's row. Each would wait for the other, so senders take turns before either.
+    """
+    for unique_key in unique_keys:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [unique_key, _TURNS])
 
 
 def find_obstacle(cursor: Cursor, job_id: str, unique_key: str | None) -> Obstacle | None:

@@ -65,7 +65,9 @@ SUCCEED = """
 
 def succeed(cursor: Cursor, finishes: Iterable[Mapping[str, Any]]) -> set[str]:
     """running → succeeded, with attempt and result. Returns the ids whose claim still held."""
-    cursor.execute(SUCCEED, [json.dumps(list(finishes))])
+    # In the order in which a sender who supersedes locks the jobs of a key.
+    ordered = sorted(finishes, key=lambda finish: str(finish["id"]))
+    cursor.execute(SUCCEED, [json.dumps(ordered)])
     return {row[0] for row in cursor.fetchall()}
 
 
