@@ -131,6 +131,9 @@ CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60  # of a child at its start; Celery's 4 s is short for a busy machine
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# What Celery puts in the place of stderr logs what is written to it; a log that is set up again, as Django does with
+# each loading of tasks, would then write to itself, and nothing would be seen any more.
+CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

@@ -33,8 +33,10 @@ def watch_broker(connection: Connection, turn: Turn) -> int:
     current = broker.epoch(current_app._get_current_object(), before[0] if before else "")
     if current == before:
         return 0
-    changed_at = _store(connection, before, current)
-    return _owe_all(connection, changed_at) if changed_at else 0
+    # In this order: whoever dies in between leaves the change to be noticed by the next.
+    owed = _owe_all(connection, turn.now) if before else 0
+    _store(connection, before, current)
+    return owed
 
 
 def _stored(cursor: Any) -> tuple[str, str] | None:
@@ -43,19 +45,17 @@ def _stored(cursor: Any) -> tuple[str, str] | None:
     return (row[0], row[1]) if row else None
 
 
-def _store(connection: Connection, before: tuple[str, str] | None, current: tuple[str, str]) -> datetime | None:
-    """Note the change. Returns when, or None if another process was first, or there is nothing to compare with."""
-    row = connection.execute(
+def _store(connection: Connection, before: tuple[str, str] | None, current: tuple[str, str]) -> None:
+    """Note the change, unless another process was first."""
+    connection.execute(
         """
         INSERT INTO jobs_brokerstate AS b (name, epoch, run_id, changed_at) VALUES (%s, %s, %s, clock_timestamp())
         ON CONFLICT (name) DO UPDATE
         SET epoch = EXCLUDED.epoch, run_id = EXCLUDED.run_id, changed_at = EXCLUDED.changed_at
         WHERE (b.epoch, b.run_id) = (%s, %s)
-        RETURNING changed_at
         """,
         [STATE_NAME, *current, *(before or current)],
-    ).fetchone()
-    return row[0] if row and before else None
+    )
 
 
 def _owe_all(connection: Connection, changed_at: datetime) -> int:

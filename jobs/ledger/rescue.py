@@ -49,7 +49,7 @@ def sweep(connection: Connection, turn: Turn) -> int:
         requeued = states.requeue(cursor, [_as_input(run) for run in lost if not _rests(run)]) if lost else []
         fetched = [row[0] for row in cursor.execute(_FETCHED, [LEASE_SECONDS]).fetchall()]
         if fetched:
-            states.owe_again(cursor, fetched)
+            states.owe_again(cursor, fetched, "the worker that had fetched it is gone")
     for run in lost:
         if _rests(run):
             _end(run)

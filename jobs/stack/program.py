@@ -17,7 +17,7 @@ from jobs.stack.parent import die_with_parent
 from jobs.stack.servers import Server
 
 FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 8.0
 #: One that lived so long had started well: its next failure is a new one.
 SETTLED_SECONDS = 60.0
 

@@ -1,7 +1,6 @@
 """What Celery's processes do here: a worker for a lane, and beat."""
 
 import gc
-import socket
 import warnings
 from typing import Any
 
@@ -10,6 +9,7 @@ from celery.platforms import SecurityWarning
 from django.conf import settings
 
 from jobs.lanes import Lane
+from jobs.stack.names import node_name
 from jobs.stack.program import Tell
 
 
@@ -26,7 +26,7 @@ def work(lane: Lane, tell: Tell) -> int:
     # Just before the pool's children are forked: what they never change stays shared.
     signals.celeryd_after_setup.connect(lambda **_: freeze(), weak=False)
     worker = app.Worker(
-        hostname=f"{lane.name}@{socket.gethostname()}",
+        hostname=node_name(lane.name),
         queues=lane.queue_names,
         concurrency=lane.children,
         pool_cls="prefork",

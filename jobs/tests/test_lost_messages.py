@@ -23,8 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def look(broker: None) -> Iterator[Callable[[Callable[..., int]], int]]:
     """Do one sweep, as a dispatcher would."""
     own = LedgerConnection(durable=True)
-    turn = sweeps.Turn(timezone.now(), timedelta(hours=1))
-    yield lambda sweep: own.use(lambda opened: sweep(opened, turn))
+    yield lambda sweep: own.use(lambda opened: sweep(opened, sweeps.Turn(timezone.now(), timedelta(hours=1))))
     own.close()
 
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +16,10 @@ from celery.exceptions import NotRegistered
 from django.db import OperationalError
 
 from jobs.ledger import finish, states
-from jobs.models import Job, State
+from jobs.models import Job, State, Worker
 from jobs.tasks import echo, sleep
 from jobs.tests import probe_tasks as probe
+from jobs.tests.live import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,6 +62,38 @@ def test_a_worker_that_is_started_again_under_its_name_gives_back_what_the_dead_
     job = ended(sent.id)
     assert (job.state, outcomes(job)) == (State.SUCCEEDED, ["lost", "succeeded"])
     assert "started again" in job.events.get(kind="rescued").text
+
+
+def test_a_second_worker_of_a_living_ones_name_is_refused(live_worker, until):
+    first = live_worker(concurrency=1)
+    until(Worker.objects.filter(name=first.name).exists)
+
+    with pytest.raises(AssertionError, match=f"a worker named {first.name} runs here already"):
+        live_worker(concurrency=1, options=["-n", first.name])
+
+    assert first.process.poll() is None
+
+
+def test_each_worker_of_a_lane_has_a_name_of_its_own_and_a_dead_ones_is_free_again():
+    script = "import django; django.setup(); from jobs.stack.names import node_name; print(node_name('l'), flush=True)"
+    command = [sys.executable, "-c", f"{script}; input()"]
+
+    def start() -> "subprocess.Popen[str]":
+        environment = {**os.environ, "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "config.settings"}
+        folder = Path(__file__).resolve().parents[2]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment, cwd=folder, stdin=pipe, stdout=pipe, text=True)
+
+    first, second = start(), start()
+    names = {first.stdout.readline().split("@")[0], second.stdout.readline().split("@")[0]}
+    assert names == {"l", "l.2"}
+    for process in (first, second):
+        process.kill()
+        process.wait()
+    third = start()
+    assert third.stdout.readline().startswith("l@")
+    third.kill()
+    third.wait()
 
 
 def test_a_frozen_worker_that_comes_back_cannot_finish_what_has_moved_on(live_worker, ended, until):

@@ -8,6 +8,7 @@ import psycopg
 from billiard import pool as billiard_pool
 from celery import bootsteps, signals
 from celery.worker import state as worker_state
+from django.core.exceptions import ImproperlyConfigured
 
 from jobs.ledger import lease, states
 from jobs.ledger.connection import AWAY, LedgerConnection
@@ -15,7 +16,7 @@ from jobs.ledger.dispatcher import Dispatcher
 from jobs.ledger.lease import HEARTBEAT_SECONDS
 from jobs.worker import memory
 from jobs.worker.draining import Drain
-from jobs.worker.heartbeat import fetched_before, leave, memory_bytes, report
+from jobs.worker.heartbeat import fetched_before, leave, memory_bytes, namesake, report
 from jobs.worker.request import all_of
 
 logger = logging.getLogger(__name__)
@@ -90,9 +91,25 @@ class HeartbeatStep(bootsteps.StartStopStep):
         memory.begin()
 
     def start(self, parent: Any) -> None:
+        _refuse_namesake(str(parent.hostname))
         heartbeat = Heartbeat(parent)
         heartbeat.start()
         signals.worker_shutdown.connect(heartbeat.leave, weak=False)
+
+
+def _refuse_namesake(name: str) -> None:
+    """Raise ImproperlyConfigured if another worker of this name lives here: each would take the other's jobs."""
+    own = LedgerConnection(durable=False)
+    try:
+        pid = own.use(lambda connection: namesake(connection.cursor(), name, lease.LEASE_SECONDS))
+    except psycopg.Error:
+        return  # Postgres is away, or not yet migrated
+    finally:
+        own.close()
+    if pid is not None:
+        raise ImproperlyConfigured(
+            f"a worker named {name} runs here already (process {pid}); give this one another name: -n other@%h"
+        )
 
 
 class Heartbeat(threading.Thread):
@@ -134,7 +151,7 @@ class Heartbeat(threading.Thread):
         reserved = {request.id for request in all_of(worker_state.reserved_requests)}
         with connection.cursor() as cursor:
             if self.beats == 0 and (lost := fetched_before(cursor, name)):
-                states.owe_again(cursor, lost)
+                states.owe_again(cursor, lost, "the worker that had fetched it died")
             report(
                 cursor,
                 name=name,

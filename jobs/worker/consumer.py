@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from jobs.ledger import states
 from jobs.ledger.broker import is_rabbitmq
 from jobs.ledger.connection import LONGEST_PAUSE_SECONDS, finishes
 from jobs.worker.free_children import FreeChildrenOnly
+from jobs.worker.transport import RUBBISH_ERRORS, log_rubbish
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,26 @@ class LedgerConsumer(Consumer):
         if self._free_children_only is not None:
             self._free_children_only.begin()
         return super().loop_args()
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        """Celery's, except that a message which it cannot handle is rejected, and not the end of the worker.
+
+        Nor does it go back to the broker, where it would end the next one. A job that it was about is owed one still.
+        """
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_message(message: Any) -> Any:
+            try:
+                return handle(message)
+            except RUBBISH_ERRORS as exc:
+                if isinstance(exc, OSError):
+                    raise
+                log_rubbish("a queue", repr(exc))
+                if not message.acknowledged:
+                    message.reject_log_error(logger, self.connection_errors)
+                return None
+
+        return on_message
 
     def ensure_connected(self, conn: Any) -> Any:
         """Try every two seconds for as long as the broker is away; Celery's own pauses grow to half a minute."""
@@ -102,4 +124,4 @@ class LedgerConsumer(Consumer):
 
 def _owe_again(connection: psycopg.Connection[tuple[Any, ...]], ids: list[str]) -> None:
     with connection.cursor() as cursor:
-        states.owe_again(cursor, ids)
+        states.owe_again(cursor, ids, "the worker that had fetched it lost its connection to the broker")

@@ -72,6 +72,6 @@ def _give_back(connection: psycopg.Connection[tuple[Any, ...]], name: str, text:
             for run in states.running_of(cursor, name)
         ]
         handed = states.requeue(cursor, runs)
-        states.owe_again(cursor, fetched)
+        states.owe_again(cursor, fetched, "the worker that had fetched it was stopped")
         leave(cursor, name)
     return len(handed)

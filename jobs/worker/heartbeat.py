@@ -10,8 +10,9 @@ import psutil
 
 from jobs.ledger.states import Cursor
 
-#: A row that is written anew must not tell that the process is: its jobs would be taken from it.
-_began = time.monotonic()
+#: When each process began to report: forked from one that has loaded this module, it is not as old as that one. A row
+#: that is written anew must not tell that the process is new: its jobs would be taken from it.
+_began: dict[int, float] = {}
 
 
 def report(
@@ -52,9 +53,27 @@ def report(
             os.environ.get("SWITCHYARD_VERSION", ""),
             json.dumps(list(running)),
             json.dumps(list(fetched)),
-            time.monotonic() - _began,
+            time.monotonic() - _began.setdefault(os.getpid(), time.monotonic()),
         ],
     )
+
+
+def namesake(cursor: Cursor, name: str, lease_seconds: float) -> int | None:
+    """The process id of another living worker of this name on this machine, or None."""
+    cursor.execute(
+        """
+        SELECT pid FROM jobs_worker
+        WHERE name = %s AND host = %s AND pid <> %s AND stopped_at IS NULL
+          AND heartbeat_at > clock_timestamp() - make_interval(secs => %s)
+        """,
+        [name, socket.gethostname(), os.getpid(), lease_seconds],
+    )
+    row = next(iter(cursor.fetchall()), None)
+    try:
+        is_alive = row is not None and psutil.Process(row[0]).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return row[0] if row is not None and is_alive else None
 
 
 def fetched_before(cursor: Cursor, name: str) -> list[str]:

@@ -218,10 +218,15 @@ def owe_all_again(cursor: Cursor, before: Any, limit: int) -> int:
     """Have every message sent again that the broker held and lost. Returns how many are owed now, at most `limit`."""
     cursor.execute(
         """
-        UPDATE jobs_job SET sent_at = NULL, sends = 0
-        WHERE id IN (SELECT id FROM jobs_job WHERE state = 'queued' AND NOT held AND sent_at <= %s
-                     ORDER BY sent_at LIMIT %s FOR UPDATE SKIP LOCKED)
-        RETURNING id
+        WITH owed AS (
+            UPDATE jobs_job SET sent_at = NULL, sends = 0
+            WHERE id IN (SELECT id FROM jobs_job WHERE state = 'queued' AND NOT held AND sent_at <= %s
+                         ORDER BY sent_at LIMIT %s FOR UPDATE SKIP LOCKED)
+            RETURNING id)
+        INSERT INTO jobs_jobevent (job_id, at, kind, text, detail)
+        SELECT id, clock_timestamp(), 'resent', 'The broker was restarted or emptied; its message is sent again.', '{}'
+        FROM owed
+        RETURNING job_id
         """,
         [before, limit],
     )

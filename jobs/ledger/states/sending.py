@@ -82,6 +82,7 @@ def lock_owed(cursor: Cursor, *, promoted: Sequence[str], limit: int, grace_seco
 
 def mark_sent(cursor: Cursor, sent: Sequence[tuple[str, int]]) -> None:
     """Note the sending of (id, attempt). Rows that were claimed, or have run, meanwhile stay as they are."""
+    sent = sorted(sent)  # as a sender who supersedes locks the jobs of a key
     cursor.execute(
         """
         UPDATE jobs_job AS j SET sent_at = clock_timestamp(), sends = LEAST(j.sends + 1, 100)
@@ -103,9 +104,20 @@ def mark_unsent(cursor: Cursor, ids: Sequence[str]) -> None:
     )
 
 
-def owe_again(cursor: Cursor, ids: Sequence[str]) -> None:
-    """Have dispatchers send waiting jobs once more, whose messages were lost."""
-    cursor.execute("UPDATE jobs_job SET sent_at = NULL WHERE id = ANY(%s) AND state = 'queued'", [list(ids)])
+def owe_again(cursor: Cursor, ids: Sequence[str], noticed: str = "") -> None:
+    """Have dispatchers send waiting jobs once more. noticed: why messages are taken for lost, for the jobs' pages."""
+    cursor.execute(
+        """
+        WITH owed AS (
+            UPDATE jobs_job SET sent_at = NULL WHERE id = ANY(%s) AND state = 'queued' AND sent_at IS NOT NULL
+            RETURNING id, sends)
+        INSERT INTO jobs_jobevent (job_id, at, kind, text, detail)
+        SELECT id, clock_timestamp(), 'resent', 'Its message was lost: ' || %s::text || '; it is sent again.',
+               jsonb_build_object('sends', sends)
+        FROM owed WHERE %s::text <> ''
+        """,
+        [list(ids), noticed, noticed],
+    )
 
 
 def discard_expired(cursor: Cursor) -> list[str]:
