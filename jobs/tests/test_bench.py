@@ -20,6 +20,7 @@ FIGURES = {
     "idle_start_p95_ms",
     "worker_pss_mb",
     "schedules_10k_fire_s",
+    "idle_statements_per_s",
 }
 
 
