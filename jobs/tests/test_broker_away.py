@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -206,11 +207,75 @@ def _message(headers: dict, body: bytes, content_type: str = "application/json")
     )
 
 
+#: What Kombu itself fails on, before Celery sees it.
+_NO_MESSAGES = (
+    "",
+    "not json",
+    "null",
+    "[]",
+    "7",
+    "{}",
+    '"text"',
+    b"\xff\xfe",
+    "[" * 100_000,
+    '{"__type__": "bytes", "__value__": 5}',
+    '{"__type__": "decimal", "__value__": "x"}',
+    '{"body": "", "headers": {}}',
+    '{"body": "", "headers": {}, "properties": null}',
+    '{"body": "", "headers": {}, "properties": []}',
+    '{"body": "", "headers": {}, "properties": {}}',
+    '{"body": "", "headers": {}, "properties": {"delivery_tag": ["t"], "delivery_info": {}}}',
+    '{"body": "", "headers": {}, "properties": {"delivery_tag": "t", "delivery_info": "x"}}',
+    '{"body": "", "headers": {}, "properties": {"delivery_tag": "t", "body_encoding": "x"}}',
+    '{"body": "x", "headers": {}, "properties": {"delivery_tag": "t", "body_encoding": "rot13"}}',
+    '{"body": "%", "headers": {}, "properties": {"delivery_tag": "t", "body_encoding": ["base64"]}}',
+    '{"body": "abc", "headers": {}, "properties": {"delivery_tag": "t", "body_encoding": "base64"}}',
+    '{"body": ["x"], "headers": {}, "properties": {"delivery_tag": "t"}}',
+    '{"headers": null, "properties": {"delivery_tag": "t"}}',
+    '{"headers": "x", "properties": {"delivery_tag": "t"}}',
+    '{"body": "x", "headers": [], "properties": {"delivery_tag": "t"}, "content-type": {}}',
+)
+
+
+def _forged_messages(known: dict) -> list[str]:
+    """Messages of the right shape, with what no sender puts in one."""
+    body = b"[[1], {}, {}]"
+    limits: tuple[Any, ...] = ("ab", 5, [1], ["a", "b"], {}, [float("nan"), 1])
+    times: tuple[Any, ...] = (5, ["x"], {}, "never")
+    headers: list[dict[str, Any]] = [
+        {"task": ["selftest.echo"]},
+        {"task": {}},
+        {"task": None},
+        {"task": 7, "id": ["forged"]},
+        {"task": ["a"], "id": {}},
+        {"id": "forged", "compression": "zip"},
+        *({**known, "id": value, "ledger": 1} for value in (None, *times[:-1])),
+        *({**known, "timelimit": value, "ledger": 1} for value in limits),
+        *({**known, "retries": value, "ledger": 1} for value in ("x", [1], -1, 0.5)),
+        *({**known, "eta": value, "ledger": 1} for value in times),
+        *({**known, "expires": value, "ledger": 1} for value in times),
+        {**known, "compression": ["zlib"], "ledger": 1},
+    ]
+    bodies = (b"", b"null", b"[]", b"{}", b"[[1], {}]", b"[" * 100_000, b"\xff", b'{"task": ["a"]}', b'{"task": {}}')
+    return [
+        *(_message(each, body) for each in headers),
+        *(_message({**known, "ledger": 1}, each) for each in bodies),
+        *(_message({}, each) for each in bodies),
+        _message({}, b'{"task": "selftest.echo", "id": ["a"], "args": [], "kwargs": {}}'),
+        _message({}, b'{"task": "selftest.echo", "id": "a", "args": 5, "kwargs": {}, "timelimit": "x"}'),
+        _message({**known, "ledger": 1}, body, "no/such-type"),
+    ]
+
+
 def test_rubbish_in_the_broker_is_dropped_and_the_worker_lives(valkey, live_worker, until):
     worker = live_worker("default", BROKER_URL=broker_url(valkey))
     known = {"task": "selftest.echo", "id": "forged", "lang": "py"}
     client = redis.Redis(unix_socket_path=str(valkey.socket))
+    for item in _NO_MESSAGES:
+        client.rpush("default", item)
+        assert client.publish("/0.celery.pidbox", item)  # where the workers' remote control listens
     for message in (
+        *_forged_messages(known),
         _message({"task": "os.system", "id": "unknown"}, b'[["ls"], {}, {}]'),
         _message(known, b"\x80\x04N.", "application/x-python-serialize"),
         _message(known, b"{not json"),
@@ -233,4 +298,8 @@ def test_rubbish_in_the_broker_is_dropped_and_the_worker_lives(valkey, live_work
 
     until(lambda: all_succeeded("after"))
     assert worker.process.poll() is None
+    assert "Unrecoverable error" not in worker.log()
     assert not Job.objects.exclude(pk__startswith="after").exists()
+    # Stopped, the worker gives back what it has fetched: nothing of this is among it.
+    worker.stop()
+    assert client.keys("default*") == client.keys("unacked*") == []

@@ -7,6 +7,7 @@ from celery import Celery, signals
 from jobs.lanes import DEFAULT_QUEUE
 from jobs.ledger import broker
 from jobs.ledger.canvas import send_whole
+from jobs.worker import transport
 
 # By name: they load with a worker, after Django's apps.
 BOOTSTEPS = (
@@ -27,6 +28,7 @@ class LedgerCelery(Celery):
         self.on_after_configure.connect(_apply_defaults)
         self.steps["worker"].update(BOOTSTEPS)
         send_whole()
+        transport.install()
 
     def send_task(self, *args: Any, **kwargs: Any) -> Any:
         """Celery's, except that a folded job's result is its holder's."""

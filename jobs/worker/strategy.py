@@ -1,6 +1,8 @@
 """Takes in messages of foreign Celery clients: they get a row before they run."""
 
 import logging
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -14,6 +16,7 @@ from jobs.ledger.errors import JobRefused
 from jobs.ledger.pauses import turn_away
 from jobs.ledger.records import LEDGER_HEADER, Message, Record, checked_id, record_of
 from jobs.ledger.states.keys import count_folded
+from jobs.worker.transport import RUBBISH_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +27,7 @@ def ledger_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
 
     def on_message(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **more: Any) -> Any:
         try:
+            check_fields({**(body if isinstance(body, dict) else {}), **(message.headers or {})})
             if LEDGER_HEADER not in (message.headers or {}) and not adopt(task.name, message, body):
                 return ack(logger, consumer.connection_errors)
             if message.headers:
@@ -31,11 +35,34 @@ def ledger_strategy(task: Any, app: Any, consumer: Any, **options: Any) -> Any:
                 if turn_away(job_id, (message.delivery_info or {}).get("routing_key", ""), task.name):
                     return ack(logger, consumer.connection_errors)
             return handle(message, body, ack, reject, callbacks, **more)
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+        except RUBBISH_ERRORS as exc:
+            if isinstance(exc, OSError):
+                raise
             # Anything else than Celery's own error would end the worker, and a broker may hold anything.
             raise InvalidTaskError(f"not a task message: {exc!r}") from exc
 
     return on_message
+
+
+def check_fields(fields: Mapping[str, Any]) -> None:
+    """Check what is used only after the message was handed on, where an error would take the worker or a child's slot.
+
+    Raises TypeError naming the field.
+    """
+    if not isinstance(fields.get("id"), str):
+        raise TypeError(f"its id is not a string but {type(fields.get('id')).__name__}")
+    retries = fields.get("retries")
+    if retries is not None and (not isinstance(retries, int) or retries < 0):
+        raise TypeError("its retries are not a whole number")
+    limits = fields.get("timelimit")
+    if limits is not None and not (
+        isinstance(limits, list | tuple) and len(limits) == 2 and all(_is_limit(limit) for limit in limits)
+    ):
+        raise TypeError("its timelimit is not two numbers of seconds or nulls")
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 def adopt(task_name: str, message: Any, body: Any) -> bool:
