@@ -24,7 +24,7 @@ test: .venv/.development
 	@$(PY) -m pytest -m "not long" -n 2 --dist loadfile
 
 test-all: .venv/.development
-	@$(PY) -m pytest $(SELECT_$(ONLY))
+	@$(PY) -m pytest $(SELECT_$(ONLY)) -n 2 --dist loadfile
 
 lint: .venv/.development
 	$(PY) -m ruff check .
