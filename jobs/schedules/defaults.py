@@ -65,13 +65,13 @@ def store() -> None:
     """Make the schedules that were declared and never made, and bring along those that nobody edited."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        known = {default.name: default for default in ScheduleDefault.objects.select_related("schedule")}
-        for name, spec in _declared.items():
-            default = known.get(name)
-            if default is None:
-                _make(name, spec)
-            elif default.spec != spec:
-                _follow(default, spec)
+        known = {default.name: default for default in ScheduleDefault.objects.all()}
+        changed = [known[name] for name, spec in _declared.items() if name in known and known[name].spec != spec]
+        schedules = _locked(changed)
+        for default in changed:
+            _follow(default, schedules.get(default.schedule_id), _declared[default.name])
+        for name in _declared.keys() - known.keys():
+            _make(name, _declared[name])
 
 
 def spec_of(schedule: PeriodicTask) -> dict[str, Any]:
@@ -119,8 +119,16 @@ def _make(name: str, spec: dict[str, Any]) -> None:
     ScheduleDefault.objects.create(name=name, spec=spec, schedule=schedule)
 
 
-def _follow(default: ScheduleDefault, spec: dict[str, Any]) -> None:
-    schedule = default.schedule
+def _locked(defaults: list[ScheduleDefault]) -> dict[int | None, PeriodicTask]:
+    """Their schedules as they are once nobody edits them, and until the transaction ends.
+
+    All before the first change: who edits one locks it before the row that says that schedules have changed.
+    """
+    ids = [default.schedule_id for default in defaults]
+    return {found.pk: found for found in PeriodicTask.objects.select_for_update().filter(pk__in=ids).order_by("pk")}
+
+
+def _follow(default: ScheduleDefault, schedule: PeriodicTask | None, spec: dict[str, Any]) -> None:
     is_untouched = schedule is not None and schedule.name == default.name and spec_of(schedule) == default.spec
     default.spec = spec
     default.save(update_fields=["spec"])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,10 +17,10 @@ from unittest.mock import Mock
 import pytest
 from celery import current_app
 from django.apps import apps
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 
-from jobs.models import CatchUp, Job, SchedulePolicy, ScheduleTick, Worker
+from jobs.models import CatchUp, Job, ScheduleDefault, SchedulePolicy, ScheduleTick, Worker
 from jobs.operators import schedule_edits
 from jobs.operators.actors import command_actor
 from jobs.operators.schedules import find_schedule
@@ -135,6 +136,46 @@ def test_the_code_makes_a_schedule_once_follows_it_and_leaves_what_people_edit(d
     assert set(differences(b)) == {"args", "priority", "interval", "crontab"}
     assert differences(b)["priority"] == {"now": 7, "default": None}
     assert not PeriodicTask.objects.filter(name="c").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("operators_act", ["edit", "delete"])
+def test_the_code_leaves_alone_what_somebody_edits_while_a_beat_starts(until, operators_act):
+    def edit() -> None:
+        if operators_act == "edit":
+            schedule_edits.edit_schedule(command_actor(), "d", {"priority": 7})
+        else:
+            schedule_edits.delete_schedule(command_actor(), "d")
+
+    def follow() -> None:
+        try:
+            defaults.store()
+        finally:
+            connection.close()
+
+    assert "d" not in defaults._declared
+    try:
+        defaults.default_schedule("d", task="selftest.echo", args=[1], interval={"every": 1, "period": "hours"})
+        defaults.store()
+        defaults.default_schedule("d", task="selftest.echo", args=[2], interval={"every": 2, "period": "hours"})
+        beat = threading.Thread(target=follow)
+        with transaction.atomic():
+            edit()
+            beat.start()
+            until(someone_waits_for_a_lock)
+        beat.join()
+    finally:
+        defaults._declared.pop("d", None)
+
+    kept = PeriodicTask.objects.filter(name="d").values_list("args", "priority", "interval__every")
+    assert list(kept) == ([("[1]", 7, 1)] if operators_act == "edit" else [])
+    assert ScheduleDefault.objects.get(name="d").spec["args"] == [2]
+
+
+def someone_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() != (0,)
 
 
 @pytest.mark.django_db
