@@ -276,8 +276,8 @@ def _answered_late(begun: Known, receipt: Any) -> None:
     if now.attempts > begun.attempts:
         store.doubt(begun.key)
         logger.warning("Effect %s: try %d was answered after try %d began", begun.key, begun.attempts, now.attempts)
-    elif now.state == EffectState.UNCERTAIN:
-        store.conclude(now, EffectState.DONE, receipt=receipt)
+    elif now.state == EffectState.UNCERTAIN and store.conclude(now, EffectState.DONE, receipt=receipt):
+        store.note_happened(begun.key)
 
 
 def _uncertain(known: Known) -> EffectUncertain:

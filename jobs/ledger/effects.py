@@ -187,6 +187,21 @@ def doubt(key: str) -> None:
     insist(lambda open_connection: open_connection.execute(query, [key]))
 
 
+def note_happened(key: str) -> None:
+    """Tell on the page of a job that found the effect uncertain that it is known to have happened."""
+    query = """
+        INSERT INTO jobs_jobevent (job_id, at, kind, text, detail)
+        SELECT j.id, clock_timestamp(), 'effect_happened',
+               'Effect ' || e.key || ' is known to have happened at '
+               || to_char(e.done_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
+               || ' UTC: if the job has failed, retry it; it passes over the effect.',
+               jsonb_build_object('effect', e.id)
+        FROM jobs_effect AS e JOIN jobs_job AS j ON j.id = e.job_id
+        WHERE e.key = %s AND e.state = 'done' AND j.state <> 'succeeded'
+    """
+    insist(lambda open_connection: open_connection.execute(query, [key]))
+
+
 # --- Sweeps --------------------------------------------------------------------------------------------------------
 
 #: Tries that nobody will bring to an end: cut off in a job that has ended since, or in no job at all.

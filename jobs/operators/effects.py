@@ -84,7 +84,7 @@ def decide_effect(actor: Actor, effect_id: int, happened: bool, reason: str = ""
     with transaction.atomic(), connection.cursor() as cursor:
         before = find_effect(effect_id)
         if not store.decide(cursor, effect_id, happened=happened, by=actor.name, reason=reason):
-            raise EffectNotChanged(_why_not(before))
+            raise EffectNotChanged(_why_not(find_effect(effect_id)))
         word = "happened" if happened else "not happened"
         actor.record("effect.decide", before.key, decided=word, reason=reason, was=before.state, job=before.job_id)
     retried, why_not = _retry(actor, before.job_id) if retry else (False, "")
@@ -92,14 +92,26 @@ def decide_effect(actor: Actor, effect_id: int, happened: bool, reason: str = ""
 
 
 def _why_not(effect: Effect) -> str:
+    if effect.state == "uncertain":
+        return f"effect {effect.pk} changed at this moment, and is uncertain again; decide it once more"
     advice = {
         "tried": "a try is under way; wait until its deadline has passed",
-        "done": "it happened",
+        "done": f"it is known to have happened{_when(effect)}{_retry_offer(effect)}",
         "intended": "it has not been tried",
         "failed": "it did not happen, and may be tried again",
     }
-    why = advice.get(effect.state, "it changed at this moment")
-    return f"effect {effect.pk} is {effect.state}: {why}; only an uncertain one is decided"
+    return f"effect {effect.pk} is {effect.state}: {advice[effect.state]}; only an uncertain one is decided"
+
+
+def _when(effect: Effect) -> str:
+    return f" at {effect.done_at:%Y-%m-%d %H:%M:%S} UTC" if effect.done_at else ""
+
+
+def _retry_offer(effect: Effect) -> str:
+    """For a job that failed before this was known."""
+    if not Job.objects.filter(pk=effect.job_id, state__in=(State.FAILED, State.CANCELLED)).exists():
+        return ""
+    return f", and its job passes over it: retry that by manage.py jobs retry {effect.job_id}, the admin or the API"
 
 
 def _retry(actor: Actor, job_id: str | None) -> tuple[bool, str]:

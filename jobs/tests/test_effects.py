@@ -320,6 +320,24 @@ def test_an_answer_that_comes_after_another_took_over_has_the_far_side_looked_at
     assert effect.check_at is not None
 
 
+def test_a_late_answer_to_an_uncertain_effect_is_told_on_its_jobs_page() -> None:
+    failed = make_job(State.FAILED)
+
+    def call(attempt: effects.Try) -> dict[str, int]:
+        attempt.check()
+        Effect.objects.update(state="uncertain", try_id=None, job=failed)
+        return {"id": 7}
+
+    effects.once("k", call, kind="comment")
+
+    effect = Effect.objects.get()
+    assert (effect.state, effect.receipt) == (EffectState.DONE, {"id": 7})
+    event = failed.events.get(kind="effect_happened")
+    assert "Effect k is known to have happened at " in event.text
+    assert "retry" in event.text
+    assert event.detail == {"effect": effect.pk}
+
+
 def test_a_call_that_checks_no_deadline_is_found_at_its_first_run() -> None:
     with pytest.raises(RuntimeError, match="did not check its deadline"):
         effects.once("k", lambda attempt: 1, kind="test")

@@ -113,6 +113,29 @@ def test_there_is_nothing_to_decide_about_what_is_known(api: Client, state: str)
     assert not AuditEntry.objects.filter(action="effect.decide").exists()
 
 
+def test_deciding_about_what_is_done_offers_the_retry_of_a_failed_job(api: Client) -> None:
+    job = make_job(State.FAILED)
+    effect = make_effect(state="done", job=job)
+
+    said = problem(post(api, f"{V1}{effect.pk}/decide/", {"happened": True}), 409)["detail"]
+
+    assert "known to have happened at " in said
+    assert f"manage.py jobs retry {job.pk}" in said
+
+
+def test_who_loses_the_race_to_decide_is_told_the_state_that_won(api: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    effect = make_effect()
+
+    def another_was_first(*args: Any, **kwargs: Any) -> bool:
+        Effect.objects.update(state="failed")
+        return False
+
+    monkeypatch.setattr("jobs.ledger.effects.decide", another_was_first)
+    said = problem(post(api, f"{V1}{effect.pk}/decide/", {"happened": True}), 409)["detail"]
+
+    assert "is failed: it did not happen" in said
+
+
 def test_a_try_is_decided_about_only_after_its_deadline(api: Client) -> None:
     effect = make_effect(state="tried")
     with connection.cursor() as cursor:
