@@ -14,7 +14,9 @@ class Worker(models.Model):
     memory_bytes = models.BigIntegerField(null=True, help_text="Proportional set size with its children.")
     version = models.CharField(max_length=64, blank=True, default="")
     running = models.JSONField(default=list, db_default=[], help_text="Ids of the jobs that its children run.")
-    fetched = models.JSONField(default=list, db_default=[], help_text="Ids of the messages that wait in it for a free child.")
+    fetched = models.JSONField(
+        default=list, db_default=[], help_text="Ids of the messages that wait in it for a free child."
+    )
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     stopped_at = models.DateTimeField(null=True, blank=True, help_text="Set when it ended in order.")
