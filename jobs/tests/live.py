@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from jobs.stack.parent import before_exec
 
+_numbers = count(1)
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
@@ -72,7 +74,8 @@ class LiveWorkers:
     ) -> LiveWorker:
         """Start a worker on these queues (default: `default`), with `env` over our environment, and wait for it."""
         queues = queues or ("default",)
-        name = f"test-{os.getpid()}-{len(self.started) + 1}@localhost"
+        # A module's own worker may run beside those of one of its tests: two of one name are refused.
+        name = f"test-{os.getpid()}-{next(_numbers)}@localhost"
         log_path = self.folder / f"worker-{len(self.started) + 1}.log"
         command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-Q", ",".join(queues), "-n", name]
         command += ["-c", str(concurrency), "-P", pool, "--without-gossip", "--without-mingle", "-l", "INFO", *options]

@@ -2,10 +2,12 @@
 
 import json
 from datetime import timedelta
+from importlib import import_module
 from io import StringIO
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -19,6 +21,16 @@ from jobs.tests.api_client import caller, person, post, problem, root
 from jobs.watch import delivering
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _as_installed(db: None) -> None:
+    """A test that commits empties the tables at its end, of what migrations put into them, too."""
+    migration = import_module("jobs.migrations.0008_alerts")
+    Alert.objects.all().delete()
+    migration.make_alerts(apps, None)
+
+
 V1 = "/api/v1/alerts/"
 LIST = "/admin/jobs/alert/"
 URL = "https://hooks.example.com/services/secret-path"

@@ -114,7 +114,7 @@ def test_seven_is_sunday_in_the_form_and_in_the_command(editor: Client) -> None:
 SOON = timezone.now() + timedelta(minutes=5)
 NEVER: list[tuple[dict[str, Any], str]] = [
     ({"interval": None, "crontab": FEBRUARY_30}, "crontab"),
-    ({"expires": SOON}, "expires"),
+    ({"interval": {"every": 400, "period": "days"}, "expires": SOON}, "expires"),
     ({"expires": datetime(2990, 1, 1, tzinfo=UTC), "start_time": datetime(2999, 1, 1, tzinfo=UTC)}, "expires"),
     (
         {"interval": None, "clocked": {"at": datetime(2999, 1, 1, tzinfo=UTC)}, "expires": SOON},

@@ -46,11 +46,11 @@ def test_colours_follow_the_terminal_and_no_color(monkeypatch, environment, colo
     assert bool(Log(["web"], environment).colours) is coloured
 
 
-def test_the_pause_before_a_restart_doubles_up_to_30_seconds():
+def test_the_pause_before_a_restart_doubles_up_to_eight_seconds():
     program = ForkedProgram("web", lambda tell: 0)
     program.started_at = float("inf")
 
-    assert [program.plan_restart() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert [program.plan_restart() for _ in range(7)] == [1, 2, 4, 8, 8, 8, 8]
 
 
 def test_the_pause_starts_anew_after_a_minute_alive():
