@@ -125,6 +125,9 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Name what was left out, and why."""
+    if terminalreporter.config.getoption("numprocesses", None) and terminalreporter.config.option.markexpr:
+        # The other processes choose, and do not tell what they left out.
+        terminalreporter.line(f"only tests that are {terminalreporter.config.option.markexpr!r}; all: make test-all")
     reasons: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
