@@ -66,6 +66,16 @@ class RawEntry:
     path: str
 
 
+@dataclass(frozen=True)
+class TreeFile:
+    """A file of a commit. mode: git's; size_bytes: None for a submodule."""
+
+    path: str
+    mode: str
+    blob_id: str
+    size_bytes: int | None
+
+
 class Git:
     """One repository, bare or with a working tree."""
 
@@ -145,6 +155,14 @@ class Objects:
             if status[0] in "RC":
                 path = _path(next(fields))
             yield RawEntry(status[0], old_mode, new_mode, old_id, new_id, old_path, path)
+
+    def files(self, commit: str) -> Iterator[TreeFile]:
+        """All that a commit holds."""
+        output = self._output(TIMEOUT_SECONDS, "ls-tree", "-r", "-l", "-z", "--full-tree", commit)
+        for line in output.split(b"\0")[:-1]:
+            about, _, path = line.partition(b"\t")
+            mode, _, blob_id, size = about.decode("ascii").split()
+            yield TreeFile(_path(path), mode, blob_id, int(size) if size.isdigit() else None)
 
     def patch(self, old_id: str, new_id: str) -> str:
         """The diff of two blobs as latin-1, one character a byte; by id, so that no attribute of a path applies.

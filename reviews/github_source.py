@@ -13,8 +13,10 @@ from reviews.changes import (
     Side,
     whole_file,
 )
-from reviews.clients import MAX_LISTED_FILES, GitHubClient, ListedFile, PullRequest
 from reviews.diffs import parse_patch, undo_patch
+from reviews.github.client import GitHubClient
+from reviews.github.pulls import MAX_LISTED_FILES
+from reviews.github.shapes import ListedFile, PullRequest
 
 _STATUS = {
     "added": FileStatus.ADDED,

@@ -45,13 +45,14 @@ def run(
     environment: Mapping[str, str],
     cwd: Path | None = None,
     stdout: IO[bytes] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> tuple[int, bytes, str]:
     """Run to the end: exit code, standard output (empty where `stdout` takes it), and the end of standard error.
 
     Raises ProgramTimedOut, OSError when the program cannot be started.
     """
     options = {"stdin": subprocess.DEVNULL, "stdout": stdout or subprocess.PIPE, "stderr": subprocess.PIPE}
-    with running(argv, cwd=cwd, env=dict(environment), **options) as process:
+    with running(argv, cwd=cwd, env=dict(environment), pass_fds=pass_fds, **options) as process:
         try:
             output, errors = process.communicate(timeout=timeout_seconds)
         except subprocess.TimeoutExpired:

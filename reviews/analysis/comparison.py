@@ -4,18 +4,19 @@ import hashlib
 from bisect import bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from reviews.analysis.ruff import SYNTAX, Diagnostic
 from reviews.analysis.source import Source, Undecodable
+from reviews.analysis.tools import hadolint, oxlint, ruff, shellcheck
+from reviews.analysis.tools.base import Diagnostic, Edit
 from reviews.changes import Block, ContentUnavailable, FileChange, LineRanges
 
 UNREADABLE = "E902"
-BREAKS_THE_FILE = (SYNTAX, UNREADABLE)
+BREAKS_THE_FILE = frozenset({ruff.SYNTAX, UNREADABLE, oxlint.SYNTAX, hadolint.SYNTAX, *shellcheck.SYNTAX})
 
-Key = tuple[str, str, str]
-MovedKey = tuple[str, str, str, str]
+Key = tuple[str, str, str, str]
+MovedKey = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Observation:
     """A diagnostic with what tells it apart from others wherever it stands.
 
     row, end_row: git's lines. anchor: the changed line to speak of it at, None when no changed line has to do with it.
+    tool: who says it. line: masked, where it holds a secret; secret: that one, which is compared and never stored.
     """
 
     rule: str
@@ -33,20 +35,24 @@ class Observation:
     symbol: str
     surroundings: tuple[str, str]
     anchor: int | None = None
+    tool: str = ruff.Ruff.name
+    severity: str = ""
+    secret: str = field(default="", repr=False)
+    fix: tuple[Edit, ...] = ()
 
     @property
     def key(self) -> Key:
-        """Rule, line and symbol."""
-        return self.rule, self.line, self.symbol
+        """Rule, line, symbol and secret."""
+        return self.rule, self.line, self.symbol, self.secret
 
     @property
     def moved_key(self) -> MovedKey:
         """A line together with its neighbours: the same code elsewhere."""
-        return self.rule, self.surroundings[0], self.line, self.surroundings[1]
+        return self.rule, self.surroundings[0], self.line, self.surroundings[1], self.secret
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256("\0".join(self.key).encode("utf-8", "replace")).hexdigest()[:32]
+        return hashlib.sha256("\0".join(self.key[:3]).encode("utf-8", "replace")).hexdigest()[:32]
 
     @property
     def breaks_the_file(self) -> bool:
@@ -66,13 +72,18 @@ class Compared:
     unchanged: Counter[Key] = field(default_factory=Counter)
     base: list[Observation] | None = None
 
+    def forget_keys(self) -> None:
+        """To be called when `head` has changed."""
+        for name in ("keys", "_sayings"):
+            self.__dict__.pop(name, None)
+
     @cached_property
     def keys(self) -> frozenset[Key]:
         return frozenset(seen.key for seen in self.head)
 
     @cached_property
-    def _sayings(self) -> frozenset[tuple[str, str]]:
-        return frozenset((seen.rule, seen.message) for seen in self.head)
+    def _sayings(self) -> frozenset[tuple[str, str, str]]:
+        return frozenset((seen.rule, seen.message, seen.secret) for seen in self.head)
 
     @cached_property
     def _removed(self) -> LineRanges | None:
@@ -91,29 +102,33 @@ class Compared:
         """Whether an observation at base can match a candidate, of this file or, by `moved_keys`, of any."""
         if seen.key in self.keys or seen.breaks_the_file:
             return True
-        matches = (seen.rule, seen.message) in self._sayings or seen.moved_key in moved_keys
+        matches = (seen.rule, seen.message, seen.secret) in self._sayings or seen.moved_key in moved_keys
         return matches and self.is_removed(seen.row)
 
 
-def observation(source: Source, diagnostic: Diagnostic, anchor: int | None = None) -> Observation:
+def observation(source: Source, diagnostic: Diagnostic, anchor: int | None = None, tool: str = "") -> Observation:
     """Place a diagnostic in its source."""
     row, end_row = _rows(source, diagnostic)
     return Observation(
         rule=diagnostic.rule,
-        message=diagnostic.message[:500],
+        message=source.masked(diagnostic.message)[:500],
         row=row,
         end_row=end_row,
         line=source.line(row),
         symbol=source.symbol(row),
         surroundings=source.neighbours(row),
         anchor=anchor,
+        tool=tool,
+        severity=diagnostic.severity,
+        secret=diagnostic.secret,
+        fix=diagnostic.fix,
     )
 
 
 def key_of(source: Source, diagnostic: Diagnostic) -> Key:
     """The key that the diagnostic's observation would have."""
     row = source.row_of(diagnostic.row)
-    return diagnostic.rule, source.line(row), source.symbol(row)
+    return diagnostic.rule, source.line(row), source.symbol(row), diagnostic.secret
 
 
 def _rows(source: Source, diagnostic: Diagnostic) -> tuple[int, int]:
@@ -217,17 +232,17 @@ def _without_edited(
     blocks: _Blocks, left: list[Observation], lost: list[Observation]
 ) -> tuple[list[Observation], list[Observation]]:
     """Drop what a line said already before it was edited: (what is left of `left`, and of `lost`)."""
-    before: dict[tuple[int | None, str, str], deque[Observation]] = defaultdict(deque)
+    before: dict[tuple[int | None, str, str, str], deque[Observation]] = defaultdict(deque)
     rest: list[Observation] = []
     for seen in lost:
         block = blocks.removing(seen.row)
         if block is None:
             rest.append(seen)
         else:
-            before[block, seen.rule, seen.message].append(seen)
+            before[block, seen.rule, seen.message, seen.secret].append(seen)
     kept = []
     for seen in left:
-        same = before.get((blocks.adding(seen.anchor), seen.rule, seen.message))
+        same = before.get((blocks.adding(seen.anchor), seen.rule, seen.message, seen.secret))
         if same:
             same.popleft()
         else:
@@ -254,4 +269,4 @@ def _syntax_once(file: Compared, left: list[Observation]) -> list[Observation]:
 def _at_nearest_change(change: FileChange, seen: Observation) -> Observation:
     anchor = change.changed_lines.nearest(seen.row)
     message = f"{seen.message} (the parser stops at line {seen.row})"
-    return Observation(**{**vars(seen), "anchor": anchor, "message": message})
+    return replace(seen, anchor=anchor, message=message)

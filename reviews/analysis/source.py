@@ -1,4 +1,4 @@
-"""Python source as text and lines: its encoding, the symbol that a line belongs to, where a statement ends."""
+"""Source as text and lines: its encoding, the symbol that a line belongs to, where a statement ends."""
 
 import codecs
 import io
@@ -13,7 +13,23 @@ STATEMENT_MAX_CHARS = 20_000
 # Their time grows with the square of the length.
 _SLOW_CODECS = frozenset({"idna", "punycode"})
 
+PYTHON_SUFFIXES = (".py", ".pyi", ".pyw")
+MASK = "••••"
+
 _DEFINITION = re.compile(r"^([ \t\f]*)(?:async[ \t]+def|def|class)[ \t]+(\w+)", re.MULTILINE)
+# Of other languages: functions, classes and types, methods, and what a YAML file or a Makefile names at its margin.
+_MODIFIERS = "export|default|public|private|protected|static|async|abstract|declare|pub|final|override"
+_OTHER_DEFINITION = re.compile(
+    rf"^([ \t]*)(?:(?:{_MODIFIERS})[ \t]+)*"
+    r"(?:(?:function|class|interface|enum|struct|trait|impl|type|module|namespace|def|fn"
+    r"|func(?:[ \t]*\([^)\n]{0,80}\))?)\b[ \t*]*(\w+)"
+    r"|(?:const|let|var)[ \t]+(\w+)[^=\n]{0,80}=[ \t]*(?:async[ \t]*)?"
+    r"(?:function\b|\([^)\n]{0,200}\)[^=\n]{0,80}=>|\w+[ \t]*=>)"
+    r"|(?!(?:if|for|while|switch|catch|return|else|do|with|function)\b)"
+    r"(\w+)[ \t]*\([^;\n]{0,200}\)[^;=\n]{0,60}\{[ \t]*\r?$"
+    r"|([\w.-]+):[ \t]*\r?$)",
+    re.MULTILINE,
+)
 _TOKEN = re.compile(
     r"""(?P<string>'{3}(?:[^\\]|\\.)*?'{3}|"{3}(?:[^\\]|\\.)*?"{3}|'(?:[^\\\n']|\\.)*'|"(?:[^\\\n"]|\\.)*")"""
     r"""|(?P<comment>\#[^\n]*)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<joined>\\\r?\n)|(?P<newline>\n)""",
@@ -58,11 +74,36 @@ def _first_invalid(content: bytes, fallback: str) -> tuple[int, str]:
     return 1, fallback
 
 
-class Source:
-    """The text of one Python file. Rows are git's lines, from 1: only a line feed ends one."""
+def decode_any(content: bytes) -> str:
+    """Decode what is not Python: by its byte order mark, else as UTF-8; what cannot be decoded is replaced."""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if content.startswith(mark):
+            return content.decode(encoding, "replace")
+    return content.decode("utf-8", "replace").removeprefix("\ufeff")
 
-    def __init__(self, text: str) -> None:
+
+def is_python(path: str) -> bool:
+    return path.lower().endswith(PYTHON_SUFFIXES)
+
+
+class Source:
+    """The text of one file. Rows are git's lines, from 1: only a line feed ends one.
+
+    hidden: secrets in it, which no line and no message may show.
+    """
+
+    def __init__(self, text: str, *, python: bool = True) -> None:
         self.text = text
+        self.hidden: set[str] = set()
+        self._python = python
+
+    def hide(self, secret: str) -> None:
+        self.hidden.update(part for part in secret.split("\n") if len(part.strip()) >= 6)
+
+    def masked(self, text: str) -> str:
+        for secret in self.hidden:
+            text = text.replace(secret, MASK)
+        return text
 
     @cached_property
     def lines(self) -> list[str]:
@@ -90,7 +131,11 @@ class Source:
 
     def line(self, row: int) -> str:
         """The line with blanks folded, so that indenting it again makes no other line of it."""
-        return " ".join(self.lines[row - 1][:2000].split()) if 1 <= row <= len(self.lines) else ""
+        if not 1 <= row <= len(self.lines):
+            return ""
+        line = self.lines[row - 1]
+        # Masked before it is cut: half of a secret is not recognised.
+        return " ".join((self.masked(line) if self.hidden else line)[:2000].split())
 
     def neighbours(self, row: int) -> tuple[str, str]:
         """The nearest lines before and after that are not blank."""
@@ -104,13 +149,14 @@ class Source:
         rows: list[int] = []
         stacks: list[tuple[str, tuple[tuple[int, str], ...]]] = []
         stack: list[tuple[int, str]] = []
-        for match in _DEFINITION.finditer(self.text):
+        for match in (_DEFINITION if self._python else _OTHER_DEFINITION).finditer(self.text):
             indent = _width(match[1])
+            group = match.lastindex or 1
             while stack and stack[-1][0] >= indent:
                 stack.pop()
-            stack.append((indent, match[2]))
-            rows.append(bisect_right(self._line_starts, match.start(2)))
-            stacks.append((match[2], tuple(stack)))
+            stack.append((indent, match[group]))
+            rows.append(bisect_right(self._line_starts, match.start(group)))
+            stacks.append((match[group], tuple(stack)))
         return rows, stacks
 
     def symbol(self, row: int) -> str:
@@ -127,7 +173,12 @@ class Source:
         return ".".join(name for depth, name in stacks[index][1] if depth < indent)
 
     def statement_end(self, row: int, column: int) -> int:
-        """The row where the brackets that open at or after (row, column) are closed again; from 1 both."""
+        """The row where the brackets that open at or after (row, column) are closed again; from 1 both.
+
+        Of other languages than Python, whose strings and comments are written otherwise: that row itself.
+        """
+        if not self._python:
+            return row
         start = self._line_starts[row - 1] + column - 1
         depth = 0
         for match in _TOKEN.finditer(self.text, start, start + STATEMENT_MAX_CHARS):

@@ -4,7 +4,6 @@ import logging
 import re
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -14,6 +13,8 @@ from gidgethub import ValidationFailure
 from gidgethub.sansio import validate_event
 
 from jobs.api.problems import MEDIA_TYPE, problem
+from reviews.github import access
+from reviews.models import GitHubAccess
 from reviews.services import deliveries
 from reviews.services.payloads import PayloadRefused, parse_payload
 
@@ -38,10 +39,10 @@ class _Refused(Exception):
 def github_webhook(request: HttpRequest) -> HttpResponse:
     """Take in one delivery. 202: stored, job or no job; 200: a ping, or stored before; 4xx, 503: not stored."""
     try:
-        body = _authentic_body(request)
+        body, signed_for = _authentic_body(request)
         guid, event = _header(request, "X-GitHub-Delivery"), _header(request, "X-GitHub-Event")
         payload = parse_payload(body, request.content_type or "")
-        received = deliveries.receive(guid, event, payload, len(body))
+        received = deliveries.receive(guid, event, payload, len(body), signed_for)
     except _Refused as exc:
         return _problem(request, exc)
     except PayloadRefused as exc:
@@ -57,13 +58,13 @@ def github_webhook(request: HttpRequest) -> HttpResponse:
     return JsonResponse(answer, status=200 if received.repeated or event == "ping" else 202)
 
 
-def _authentic_body(request: HttpRequest) -> bytes:
-    """The raw body, of a size and kind that is taken, with a signature that fits. Raises _Refused."""
+def _authentic_body(request: HttpRequest) -> tuple[bytes, GitHubAccess | None]:
+    """The raw body, of a size and kind that is taken, with a signature that fits, and whose. Raises _Refused."""
     if request.method != "POST":
         raise _Refused(405, "method-not-allowed", "GitHub's deliveries come by POST", Allow="POST")
-    secret = settings.GITHUB["WEBHOOK_SECRET"]
-    if not secret:
-        detail = "no webhook secret is set; set GITHUB_WEBHOOK_SECRET here to what is entered at GitHub"
+    secrets = access.webhook_secrets()
+    if not secrets:
+        detail = "no webhook secret is set; set GITHUB_WEBHOOK_SECRET, or that of an access, to what GitHub has"
         raise _Refused(503, "webhook-not-configured", detail)
     if request.content_type not in CONTENT_TYPES:
         detail = f"content type {request.content_type!r:.100}; expected {' or '.join(CONTENT_TYPES)}"
@@ -74,12 +75,27 @@ def _authentic_body(request: HttpRequest) -> bytes:
     if not _SIGNATURE.fullmatch(signature):
         detail = "the header X-Hub-Signature-256 must be sha256= and 64 hexadecimal digits; set a secret at GitHub"
         raise _Refused(401, "signature-missing", detail)
+    # All of them are tried, so that the time taken does not tell which one fits.
+    fitting = [whose for whose, secret in secrets if _fits(body, signature, secret)]
+    if not fitting:
+        detail = "the signature does not fit the body; is the secret at GitHub the same as here?"
+        raise _Refused(401, "signature-wrong", detail)
+    return body, _whose(fitting, request.headers.get("X-GitHub-Hook-Installation-Target-ID", ""))
+
+
+def _fits(body: bytes, signature: str, secret: str) -> bool:
     try:
         validate_event(body, signature=signature, secret=secret)
     except ValidationFailure:
-        detail = "the signature does not fit the body; is the secret at GitHub the same as GITHUB_WEBHOOK_SECRET?"
-        raise _Refused(401, "signature-wrong", detail) from None
-    return body
+        return False
+    return True
+
+
+def _whose(fitting: list[GitHubAccess | None], app_id: str) -> GitHubAccess | None:
+    """Whose secret it is. Several may have the same: then the App that GitHub names, and the environment's last."""
+    accesses = [found for found in fitting if found is not None]
+    named = [found for found in accesses if app_id and str(found.app_id) == app_id]
+    return next(iter(named or accesses), None)
 
 
 def _body(request: HttpRequest) -> bytes:

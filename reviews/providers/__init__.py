@@ -14,8 +14,17 @@ class UnknownProvider(LookupError):
 
 
 def provider_named(name: str) -> Provider:
-    """Raises UnknownProvider."""
-    try:
+    """A reviewer: the embedded one, or a language model that an operator has entered. Raises UnknownProvider.
+
+    A language model alone tells what it found itself; `combined.review` has the embedded reviewer go first.
+    """
+    if name in PROVIDERS:
         return PROVIDERS[name]()
-    except KeyError:
-        raise UnknownProvider(f"unknown provider {name!r}; choose from: {', '.join(PROVIDERS)}") from None
+    from reviews.llm import accounts
+    from reviews.llm.reviewer import LlmReviewer
+
+    provider = accounts.find(name)
+    if provider is None:
+        names = ", ".join([*PROVIDERS, *accounts.names()])
+        raise UnknownProvider(f"unknown provider {name!r}; {accounts.remedy(name)}choose from: {names}")
+    return LlmReviewer(provider)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -79,68 +78,3 @@ def outline(payload: Mapping[str, Any], size: int) -> dict[str, Any]:
         return {**clean(kept, MAX_DEPTH), "not_kept_bytes": size}
     except PayloadRefused:
         return {"not_kept_bytes": size}
-
-
-@dataclass(frozen=True)
-class PullRequestEvent:
-    """What is needed of a `pull_request` payload."""
-
-    repository_id: int
-    full_name: str
-    number: int
-    title: str
-    draft: bool
-    state: str
-    base_sha: str
-    head_sha: str
-    changed_files: int
-    changed_lines: int
-
-
-class FieldMissing(LookupError):
-    """A field that is needed is not there, or of another kind; the message names it."""
-
-
-def pull_request_event(payload: Mapping[str, Any]) -> PullRequestEvent:
-    """Raises FieldMissing."""
-    return PullRequestEvent(
-        repository_id=_number(payload, "repository.id"),
-        full_name=_text(payload, "repository.full_name", 255),
-        number=_number(payload, "pull_request.number", most=2**31 - 1),
-        title=clean_text(str(_field(payload, "pull_request.title", default="") or ""))[:500],
-        draft=_field(payload, "pull_request.draft", default=False) is True,
-        state=str(_field(payload, "pull_request.state", default="open")),
-        base_sha=_text(payload, "pull_request.base.sha", 64),
-        head_sha=_text(payload, "pull_request.head.sha", 64),
-        changed_files=_number(payload, "pull_request.changed_files", default=0),
-        changed_lines=_number(payload, "pull_request.additions", default=0)
-        + _number(payload, "pull_request.deletions", default=0),
-    )
-
-
-_REQUIRED = object()
-
-
-def _field(payload: Mapping[str, Any], path: str, default: Any = _REQUIRED) -> Any:
-    value: Any = payload
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if value is None:
-        if default is _REQUIRED:
-            raise FieldMissing(f"the payload has no {path}")
-        return default
-    return value
-
-
-def _number(payload: Mapping[str, Any], path: str, default: Any = _REQUIRED, most: int = 2**63 - 1) -> int:
-    value = _field(payload, path, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise FieldMissing(f"{path} in the payload is not a number of its kind")
-    return value
-
-
-def _text(payload: Mapping[str, Any], path: str, most: int) -> str:
-    value = _field(payload, path)
-    if not isinstance(value, str) or not 0 < len(value) <= most:
-        raise FieldMissing(f"{path} in the payload is not a text of 1 to {most} characters")
-    return clean_text(value)

@@ -1,151 +1,331 @@
-"""Reviews one pull request at one head: fetch, review, post."""
+"""Reviews one pull request at one head: its settings, the change, the findings, the review at GitHub.
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+Each step's time is kept. What was written down to be posted is posted as it is by a later attempt.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models.functions import Now
 
-from jobs import job
-from jobs.ledger.errors import JobCancelled
-from reviews import models
+from jobs import Snooze, effects, job
+from jobs.ledger.errors import JobCancelled, JobMovedOn
 from reviews.changes import Change
-from reviews.clients import GitHubClient, GitHubRefused, PullRequest
+from reviews.github import access
+from reviews.github.client import GitHubClient
+from reviews.github.errors import GitHubError, GitHubRefused
+from reviews.github.shapes import PullRequest as PullRequestAtGitHub
 from reviews.github_source import pull_request_change
-from reviews.models import PullRequestReview, ReviewStatus
-from reviews.providers import provider_named
-from reviews.providers.base import FINDING_BUDGET, ReviewResult
-from reviews.services import posting
-from reviews.services.payloads import clean_text
+from reviews.models import Finding, FindingState, PullRequest, PullRequestReview, Repository, ReviewStatus
+from reviews.policy import ReviewSettings
+from reviews.services import (
+    briefing,
+    check_runs,
+    notices,
+    posting,
+    publishing,
+    pull_requests,
+    repo_config,
+    requesting,
+    review_states,
+    review_text,
+    storing,
+)
+from reviews.services.masking import masker_of
+from reviews.services.review_states import Clock, ReviewMissing, Superseded
+from reviews.services.review_text import Outline
+from reviews.services.selecting import Selection, select
+from reviews.services.since import Since, pushed_since
 
-KEPT_UNREAD_FILES = 200
+__all__ = ["ReviewMissing", "run"]
+
+logger = logging.getLogger(__name__)
 
 
-class ReviewMissing(LookupError):
-    """No review of that id is stored."""
+@dataclass
+class _Attempt:
+    """One attempt at a review, as far as it has come."""
 
+    review: PullRequestReview
+    client: GitHubClient
+    last: bool
+    clock: Clock = field(default_factory=Clock)
+    since: Since = field(default_factory=Since)
+    settings: ReviewSettings | None = None
 
-class _Superseded(Exception):
-    """Nobody waits for this review any more; the message says why."""
+    @property
+    def row(self) -> PullRequest:
+        assert self.review.pull_request is not None
+        return self.review.pull_request
+
+    @property
+    def repository(self) -> Repository:
+        return self.review.repository
 
 
 def run(review_id: int, *, last_attempt: bool) -> dict[str, Any]:
     """Review and post; a summary for the job's result.
 
     last_attempt: whether an error is the end of it; GitHubRefused always is. Raises ReviewMissing, GitHubError,
-    ProviderFailed.
+    ProviderFailed, what effects raise, and Snooze while an older review of the pull request goes on.
     """
-    review = PullRequestReview.objects.select_related("repository").filter(pk=review_id).first()
-    if review is None:
-        raise ReviewMissing(f"review {review_id} is not stored; it may have been deleted with its repository")
-    began = PullRequestReview.objects.filter(pk=review_id).exclude(status=ReviewStatus.DONE)
-    if not began.update(status=ReviewStatus.RUNNING, started_at=Now(), finished_at=None, error=""):
-        return _summary(review, "posted before")
+    review, begun = review_states.begin(review_id)
+    if not begun:
+        return _summary(review, "posted before" if review.status == ReviewStatus.DONE else f"{review.error}")
+    attempt: _Attempt | None = None
     try:
-        return _run(review)
-    except _Superseded as exc:
-        _end(review, ReviewStatus.SUPERSEDED, error=str(exc))
-        return _summary(review, f"superseded: {exc}")
+        attempt = _Attempt(review, access.client_for(review.repository), last_attempt)
+        return _run(attempt)
+    except Superseded as exc:
+        return _superseded(attempt, review, str(exc))
+    except JobMovedOn:
+        raise
     except JobCancelled:
-        _end(review, ReviewStatus.FAILED, error="its job was cancelled")
+        review_states.end(review, ReviewStatus.FAILED, error="its job was cancelled")
+        _clean_up(attempt, "cancelled", "The review was cancelled")
+        raise
+    except Snooze as exc:
+        review_states.postpone(review, str(exc))
         raise
     except Exception as exc:
-        error = clean_text(f"{type(exc).__name__}: {exc}")[:2000]
-        if last_attempt or isinstance(exc, GitHubRefused):
-            _end(review, ReviewStatus.FAILED, error=error)
-        else:
-            PullRequestReview.objects.filter(pk=review.pk).update(status=ReviewStatus.PENDING, error=error)
+        _failed(attempt, review, exc, last_attempt=last_attempt)
         raise
 
 
-def _run(review: PullRequestReview) -> dict[str, Any]:
-    seconds: dict[str, float] = {}
-    client = _client()
-    with _timed(seconds, "fetch"):
+def _run(attempt: _Attempt) -> dict[str, Any]:
+    with attempt.clock.step("settings"):
+        job.progress(0.02, "reading the settings")
+        pull = _wanted_pull(attempt, at_its_start=True)
+        begun = posting.is_begun(attempt.review)
+        settings = None if begun else _settings(attempt, pull)
+        check_runs.begin(attempt.client, attempt.review)
+    if settings is None:
+        return _post(attempt, None)
+    with attempt.clock.step("fetch"):
         job.progress(0.05, "fetching the change")
-        pull = _wanted_pull(client, review)
-        change = pull_request_change(client, review.repository.full_name, pull)
-    with _timed(seconds, "review"):
-        provider = provider_named(review.repository.provider)
-        found = provider.review(change, lambda fraction, note: job.progress(0.1 + 0.7 * fraction, note))
-        result = found.within(FINDING_BUDGET)
-        _store(review, change, result)
-    with _timed(seconds, "post"):
-        job.progress(0.9, "posting")
-        _wanted_pull(client, review)
-        posted = posting.post_once(client, review, change, result)
-    _end(
-        review,
-        ReviewStatus.DONE,
-        github_review_id=posted,
-        title=clean_text(pull.title)[:500],
-        step_seconds=seconds,
-    )
-    return _summary(review, "posted")
+        change = pull_request_change(attempt.client, attempt.repository.full_name, pull)
+        attempt.since = _since(attempt)
+    outline, request = _review(attempt, pull, change, settings)
+    if request is None:
+        return _silent(attempt, outline)
+    return _post(attempt, request)
 
 
-def _client() -> GitHubClient:
-    token = settings.GITHUB["TOKEN"]
-    if not token:
-        raise GitHubRefused("no token for GitHub is set; set GITHUB_TOKEN, then retry the job")
-    return GitHubClient(settings.GITHUB["API_URL"], token)
-
-
-def _wanted_pull(client: GitHubClient, review: PullRequestReview) -> PullRequest:
-    """The pull request, if its head is still the one to review. Raises _Superseded, GitHubError."""
-    pull = client.pull(review.repository.full_name, review.number)
+def _wanted_pull(attempt: _Attempt, *, at_its_start: bool = False) -> PullRequestAtGitHub:
+    """The pull request, if its head is still the one to review. Raises Superseded, GitHubError."""
+    review = attempt.review
+    pull = attempt.client.pull(attempt.repository.full_name, review.number)
+    pull_requests.refresh(attempt.row, pull)
+    # Who asks means the head of the moment, also where no push was delivered that told of it.
+    asked = at_its_start and review.trigger not in requesting.AUTOMATIC and not posting.is_begun(review)
+    if not review.head_sha or (asked and pull.head_sha != review.head_sha):
+        check_runs.end(attempt.client, review, "cancelled", f"Superseded: the head is {pull.head_sha[:12]} by now", "")
+        review_states.adopt_head(review, pull.head_sha)
     if pull.head_sha != review.head_sha:
-        raise _Superseded(f"the head moved on from {review.head_sha[:12]} to {pull.head_sha[:12]}")
+        raise Superseded(f"the head moved on from {review.head_sha[:12]} to {pull.head_sha[:12]}")
     if pull.state != "open":
-        raise _Superseded(f"the pull request is {pull.state[:20]}")
+        raise Superseded(f"the pull request is {pull.state[:20]}")
+    _check_excluded(attempt)
     return pull
 
 
+def _check_excluded(attempt: _Attempt) -> None:
+    """Raises Superseded where the settings, as far as they were read, exclude the pull request, and nobody asked."""
+    reason = pull_requests.why_excluded(attempt.row, attempt.settings) if attempt.settings is not None else ""
+    if reason and attempt.review.trigger in requesting.AUTOMATIC:
+        raise Superseded(reason)
+
+
+def _settings(attempt: _Attempt, pull: PullRequestAtGitHub) -> ReviewSettings:
+    """The admin's, and over them those of the base branch. Raises Superseded where they exclude the pull request."""
+    read = repo_config.read(attempt.client, attempt.repository, pull.base_sha)
+    if read.errors:
+        notices.tell_file_errors(attempt.client, attempt.row, read.blob, read.errors)
+    elif pull.base_ref == attempt.repository.default_branch and attempt.repository.file_settings != read.said:
+        # Not to what was read: the base may be older than what is known.
+        repo_config.renew_known(attempt.client, attempt.repository)
+    attempt.settings = read.settings
+    _check_excluded(attempt)
+    return read.settings
+
+
+def _since(attempt: _Attempt) -> Since:
+    """What is new, from where the review before it ended; all of it where that was asked for, or nothing was pushed."""
+    review, reviewed = attempt.review, attempt.row.reviewed_sha
+    if review.full:
+        # Nobody who does not ask in person has all of it reviewed, but where the base is another.
+        automatic = review.trigger in requesting.AUTOMATIC
+        return Since(why_all="its base was changed" if automatic else "a review of all of it was asked for")
+    if reviewed == review.head_sha:
+        return Since(why_all="the head was reviewed before")
+    since = pushed_since(attempt.client, attempt.repository.full_name, reviewed, review.head_sha)
+    review.since_sha = "" if since.why_all else reviewed
+    return since
+
+
+def _review(
+    attempt: _Attempt, pull: PullRequestAtGitHub, change: Change, settings: ReviewSettings
+) -> tuple[Outline, dict[str, Any] | None]:
+    """Find, choose, verify and keep; and what is to be posted, None for silence."""
+    change, skipped = storing.without_excluded(change, settings.excluded_paths)
+    with attempt.clock.step("context"):
+        brief, notes = briefing.brief_of(attempt.client, attempt.review, pull, change, settings)
+    result = briefing.review_change(
+        change, brief, lambda fraction, note: job.progress(0.1 + 0.7 * fraction, note), attempt.clock
+    )
+    with attempt.clock.step("verify"):
+        job.progress(0.85, "verifying suggestions")
+        selection = select(result.findings, change, attempt.row, attempt.since, settings)
+        selection = briefing.verified(change, selection)
+        said = [text for found in selection.told for text in (found.message, found.suggestion or "")]
+        masker = masker_of(change, [*said, result.summary])
+    if attempt.since.why_all and attempt.row.reviewed_sha:
+        notes = (*notes, f"all of the change was looked at: {attempt.since.why_all}")
+    outline = Outline(
+        review=attempt.review,
+        change=change,
+        result=result,
+        selection=selection,
+        settings=settings,
+        mask=masker.mask,
+        title=pull.title,
+        since=attempt.review.since_sha,
+        notes=notes,
+        skipped=skipped,
+    )
+    comments, elsewhere = review_text.sort_findings(change, selection.told, masker.mask)
+    request = None
+    if not _may_be_silent(attempt, selection):
+        request = {
+            "body": review_text.body(outline, elsewhere),
+            "comments": comments,
+            "text": review_text.body(outline, selection.told),
+        }
+    _keep(attempt, outline, elsewhere)
+    return outline, request
+
+
+def _may_be_silent(attempt: _Attempt, selection: Selection) -> bool:
+    """A push with nothing new; the first review is always posted, and so is one that somebody asked for."""
+    attempt.review.refresh_from_db(fields=["trigger"])  # somebody may have asked for it meanwhile
+    automatic = attempt.review.trigger in requesting.AUTOMATIC and not attempt.review.full
+    return not selection.told and bool(attempt.row.reviewed_sha) and automatic
+
+
 @transaction.atomic
-def _store(review: PullRequestReview, change: Change, result: ReviewResult) -> None:
-    """Keep what was found, in place of what an earlier attempt found."""
-    _, elsewhere = posting.sort_findings(change, result)
-    review.findings.all().delete()
-    models.Finding.objects.bulk_create(
-        models.Finding(
-            review=review,
-            path=clean_text(found.path),
-            line=found.line,
-            end_line=found.end_line,
-            rule=found.rule,
-            message=clean_text(found.message),
-            severity=found.severity.value,
-            source_line=clean_text(found.source_line),
-            fingerprint=found.fingerprint,
-            anchored=found not in elsewhere,
-        )
-        for found in result.findings
+def _keep(attempt: _Attempt, outline: Outline, elsewhere: Any) -> None:
+    storing.store_findings(outline, elsewhere)
+    PullRequestReview.objects.filter(pk=attempt.review.pk).update(
+        **storing.review_fields(outline), since_sha=attempt.review.since_sha, step_seconds=attempt.clock.seconds
     )
-    PullRequestReview.objects.filter(pk=review.pk).update(
-        provider=result.provider,
-        finding_count=len(result.findings) + result.left_out,
-        coverage=_coverage(result),
-    )
+    attempt.review.refresh_from_db()
 
 
-def _coverage(result: ReviewResult) -> dict[str, Any]:
+def _post(attempt: _Attempt, request: dict[str, Any] | None) -> dict[str, Any]:
+    """Publish, read back, and note what people know of now. request: None: what was written down before."""
+    review, client = attempt.review, attempt.client
+    with attempt.clock.step("post"):
+        job.progress(0.9, "posting")
+        if request is None:
+            attempt.since = _since(attempt)
+        else:
+            _wanted_pull(attempt)
+        posted = publishing.publish(client, review, request, _check(attempt))
+        review.refresh_from_db()
+        comments = _comment_ids(attempt, posted)
+    _conclude(attempt)
+    review_states.finish(review, attempt.since, {**review.step_seconds, **attempt.clock.seconds}, comments)
+    return _summary(review, "posted")
+
+
+def _check(attempt: _Attempt) -> Callable[[], None]:
+    return lambda: review_states.check_running(attempt.review)
+
+
+def _comment_ids(attempt: _Attempt, posted: int) -> dict[int, int]:
+    """Our findings' comments at GitHub: by path and the mark in each. Raises GitHubError, but not at the very end."""
+    findings = list(attempt.review.findings.filter(state=FindingState.NEW, anchored=True))
+    if not findings:
+        return {}
+    try:
+        there = list(attempt.client.comments_of_review(attempt.repository.full_name, attempt.review.number, posted))
+    except GitHubError as exc:
+        if not attempt.last:
+            raise
+        logger.warning("The comments of review %s are not known: %s", attempt.review.pk, exc)
+        return {}
+    marks = {(finding.path, review_text.FINDING_MARK.format(finding.fingerprint)): finding.pk for finding in findings}
     return {
-        "files": len(result.coverage),
-        "read": len(result.coverage) - len(result.not_read),
-        "not_read": [
-            {"path": clean_text(file.path), "reason": clean_text(file.reason)}
-            for file in result.not_read[:KEPT_UNREAD_FILES]
-        ],
-        "notes": list(result.notes),
+        pk: found.id
+        for found in there
+        for (path, mark), pk in marks.items()
+        if found.path == path and mark in found.body
     }
 
 
-def _end(review: PullRequestReview, status: ReviewStatus, **fields: Any) -> None:
-    PullRequestReview.objects.filter(pk=review.pk).update(status=status, finished_at=Now(), **fields)
-    review.refresh_from_db()
+def _silent(attempt: _Attempt, outline: Outline) -> dict[str, Any]:
+    """Nothing new was pushed that is worth a word: only the check run says so."""
+    _wanted_pull(attempt)
+    review_states.check_running(attempt.review)
+    _conclude(attempt, "\n\n".join(review_text.footer(outline)))
+    review_states.finish(attempt.review, attempt.since, attempt.clock.seconds, {})
+    return _summary(attempt.review, "nothing new, so nothing was posted")
+
+
+def _conclude(attempt: _Attempt, more: str = "") -> None:
+    told = attempt.review.findings.filter(state__in=(FindingState.NEW, FindingState.POSTED)).count()
+    before = 0 if told else _open_before(attempt.review)
+    title = f"{told} finding{'' if told == 1 else 's'}" if told else "Nothing found"
+    if before:
+        title = f"Nothing new; {before} finding{'' if before == 1 else 's'} of earlier reviews not resolved"
+    summary = f"{title} at {attempt.review.head_sha[:12]}.\n\n{more}".strip()
+    check_runs.end(attempt.client, attempt.review, "neutral" if told or before else "success", title, summary)
+
+
+def _open_before(review: PullRequestReview) -> int:
+    """How many of the findings that were met again were told before, and neither resolved nor dismissed since."""
+    again = review.findings.filter(state=FindingState.KNOWN).values("fingerprint")
+    earlier = Finding.objects.filter(review__pull_request=review.pull_request, state=FindingState.POSTED)
+    return earlier.filter(fingerprint__in=again).values("fingerprint").distinct().count()
+
+
+def _superseded(attempt: _Attempt | None, review: PullRequestReview, why: str) -> dict[str, Any]:
+    review_states.end(review, ReviewStatus.SUPERSEDED, error=f"superseded: {why}")
+    _clean_up(attempt, "cancelled", f"Superseded: {why}")
+    return _summary(review, f"superseded: {why}")
+
+
+def _failed(attempt: _Attempt | None, review: PullRequestReview, exc: Exception, *, last_attempt: bool) -> None:
+    """failed after the last attempt, with one comment that says so; else pending."""
+    error = f"{type(exc).__name__}: {exc}"
+    waits = isinstance(exc, GitHubError) and exc.retry_after_seconds is not None
+    final = last_attempt or isinstance(exc, GitHubRefused | effects.EffectUncertain)
+    if waits or not final:
+        return review_states.postpone(review, error)
+    untold = "" if isinstance(exc, GitHubRefused) else notices.in_words(exc)
+    review_states.end(review, ReviewStatus.FAILED, error=error, untold=untold)
+    if attempt is None or not untold:
+        return None
+    try:
+        notices.tell_failure(attempt.client, review)
+    except (GitHubError, Snooze, effects.EffectUnknown, effects.EffectUncertain) as problem:
+        logger.warning("The failure of review %s is told later: %s", review.pk, problem)
+    return _clean_up(attempt, "failure", f"The review failed: {notices.in_words(exc)}")
+
+
+def _clean_up(attempt: _Attempt | None, conclusion: str, title: str) -> None:
+    """Leave nothing pending at GitHub; what cannot be removed now is swept later."""
+    if attempt is None:
+        return
+    attempt.review.refresh_from_db()
+    try:
+        if attempt.review.may_be_pending:
+            posting.remove_pending(attempt.client, attempt.review)
+    except (GitHubError, Snooze) as exc:
+        logger.info("Review %s may still be pending at GitHub: %s", attempt.review.pk, exc)
+    check_runs.end(attempt.client, attempt.review, conclusion, title, "")
 
 
 def _summary(review: PullRequestReview, outcome: str) -> dict[str, Any]:
@@ -155,10 +335,3 @@ def _summary(review: PullRequestReview, outcome: str) -> dict[str, Any]:
         "findings": review.finding_count,
         "github_review_id": review.github_review_id,
     }
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
-    start = time.monotonic()
-    yield
-    seconds[step] = round(time.monotonic() - start, 3)

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from reviews.analysis.tools.ruff import Ruff
 from reviews.local_source import open_change
 from reviews.providers.base import Finding, ReviewResult
 from reviews.providers.embedded import EmbeddedReviewer
-from reviews.tests.repositories import Files, Repo
+from reviews.standin.repositories import Files, Repo
 
 
 @pytest.fixture
@@ -27,8 +28,9 @@ def review(repo: Repo) -> Callable[..., ReviewResult]:
 
 
 def between(repo: Repo, base: str, head: str) -> ReviewResult:
+    """What the comparison of base and head gives, by one tool that is fast."""
     with open_change(repo.path, base, head) as change:
-        return EmbeddedReviewer().review(change)
+        return EmbeddedReviewer([Ruff()]).review(change)
 
 
 def seen(result: ReviewResult) -> list[tuple[str, int, str]]:

@@ -4,6 +4,7 @@ from reviews.changes import LineRanges
 from reviews.providers import UnknownProvider, provider_named
 
 
+@pytest.mark.django_db
 def test_a_provider_is_chosen_by_name() -> None:
     assert provider_named("embedded").name == "embedded"
     with pytest.raises(UnknownProvider, match="choose from: embedded"):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reviews.analysis import ruff
+from reviews.analysis.tools.base import program
+from reviews.standin.repositories import Repo
 from reviews.tests.conftest import between
-from reviews.tests.repositories import Repo
 
 LINES = (
     "import os", "import pickle", "eval(input())", "x = 1", "def f(a=[]):", "    return a", "try:",
@@ -61,7 +61,7 @@ def linted(folder: Path, source: str) -> Counter[tuple[str, str]]:
     """(rule, line) as ruff itself says, without our reading of it."""
     file = folder / "module.py"
     file.write_text(source)
-    command = [ruff.program(), "check", "--isolated", "--no-cache", "--output-format", "concise"]
+    command = [program("ruff"), "check", "--isolated", "--no-cache", "--output-format", "concise"]
     command += ["--select", "S,F,E9,B,PLE,ASYNC", "--target-version", "py314", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found: Counter[tuple[str, str]] = Counter()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reviews.tests.repositories import Repo
+from reviews.analysis.eligibility import SECRETS_ONLY
+from reviews.standin.repositories import Repo
 
 MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 
@@ -21,7 +22,7 @@ def run(*arguments: str, data: Path) -> "subprocess.CompletedProcess[str]":
         "DATA": str(data),
     }
     command = [sys.executable, str(MANAGE), "review", *arguments]
-    return subprocess.run(command, env={**os.environ, **nowhere}, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env={**os.environ, **nowhere}, capture_output=True, text=True, timeout=180)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_findings_are_printed_with_place_rule_and_severity(changed: Repo, tmp_pa
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("a.py:2: S307 ")
     assert "[high]" in done.stdout
-    assert "not read: notes.txt: not Python" in done.stdout
+    assert "not read: notes.txt: searched for secrets only" in done.stdout
 
 
 def test_json_is_one_document(changed: Repo, tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_json_is_one_document(changed: Repo, tmp_path: Path) -> None:
     answer = json.loads(done.stdout)
     assert answer["head"] == changed.head()
     assert [(found["path"], found["line"], found["rule"]) for found in answer["findings"]] == [("a.py", 2, "S307")]
-    assert answer["not_read"] == [{"path": "notes.txt", "reason": "not Python"}]
+    assert answer["not_read"] == [{"path": "notes.txt", "reason": SECRETS_ONLY}]
 
 
 def test_all_findings_can_be_had_though_ten_are_shown(repo: Repo, tmp_path: Path) -> None:

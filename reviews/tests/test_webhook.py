@@ -16,7 +16,7 @@ from django.test import Client
 
 from jobs.models import Job
 from reviews.models import Delivery, PullRequestReview, Repository, ReviewStatus
-from reviews.services import deliveries
+from reviews.services import deliveries, requesting
 from reviews.tests.payloads import SECRET, deliver, pull_request_payload, sign
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ def test_an_opened_pull_request_becomes_a_job_on_the_fast_lane(client: Client) -
     answer = deliver(client, pull_request_payload())
 
     review = PullRequestReview.objects.get()
-    job = Job.objects.get()
+    job = Job.objects.get(task="run_pr_review")
     assert answer.status_code == 202
     assert answer.json()["job"] == job.pk == review.job_id
     assert (job.task, job.queue, job.kwargs) == ("run_pr_review", "fast_lane", {"review_id": review.pk})
@@ -45,7 +45,7 @@ def test_an_opened_pull_request_becomes_a_job_on_the_fast_lane(client: Client) -
 def test_a_large_pull_request_goes_to_the_slow_lane(client: Client, size: dict[str, int]) -> None:
     deliver(client, pull_request_payload(**size))
 
-    assert Job.objects.get().queue == "slow_lane"
+    assert Job.objects.get(task="run_pr_review").queue == "slow_lane"
 
 
 def test_what_is_large_is_decided_by_the_repository(client: Client) -> None:
@@ -53,7 +53,7 @@ def test_what_is_large_is_decided_by_the_repository(client: Client) -> None:
 
     deliver(client, pull_request_payload(changed_files=2))
 
-    assert Job.objects.get().queue == "slow_lane"
+    assert Job.objects.get(task="run_pr_review").queue == "slow_lane"
 
 
 @pytest.mark.parametrize("action", ["opened", "reopened", "ready_for_review", "synchronize"])
@@ -71,7 +71,7 @@ def test_each_of_these_actions_starts_a_review(client: Client, action: str) -> N
         (pull_request_payload(number="7"), "pull_request", "pull_request.number"),
         (pull_request_payload(changed_files=-1), "pull_request", "pull_request.changed_files"),
         ({"zen": "Keep it simple."}, "star", "nothing is started by the event 'star'"),
-        ({}, "pull_request", "the action ''"),
+        ({}, "pull_request", "the payload has no repository.id"),
     ],
 )
 def test_what_starts_nothing_is_stored_with_the_reason(client: Client, payload: Any, event: str, reason: str) -> None:
@@ -109,14 +109,14 @@ def test_a_redelivery_starts_nothing(client: Client) -> None:
 
     assert (first.status_code, again.status_code) == (202, 200)
     assert again.json()["job"] == first.json()["job"]
-    assert (Job.objects.count(), Delivery.objects.count()) == (1, 1)
+    assert (Job.objects.filter(task="run_pr_review").count(), Delivery.objects.count()) == (1, 1)
 
 
 def test_two_deliveries_of_one_head_share_its_review_and_job(client: Client) -> None:
     deliver(client, pull_request_payload(action="opened"))
     deliver(client, pull_request_payload(action="reopened"))
 
-    assert (Job.objects.count(), PullRequestReview.objects.count()) == (1, 1)
+    assert (Job.objects.filter(task="run_pr_review").count(), PullRequestReview.objects.count()) == (1, 1)
     assert "already waiting" in Delivery.objects.latest("pk").outcome
 
 
@@ -260,7 +260,7 @@ def test_a_delivery_that_rolls_back_leaves_no_job() -> None:
 
 
 def test_a_delivery_that_could_not_be_stored_runs_when_it_comes_again(client: Client) -> None:
-    with mock.patch.object(deliveries, "send_review", side_effect=OperationalError("the server went away")):
+    with mock.patch.object(requesting, "_send", side_effect=OperationalError("the server went away")):
         answer = deliver(client, pull_request_payload(), guid="lost")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
     assert not Delivery.objects.exists()

@@ -1,0 +1,1 @@
+"""What the benchmark's processes do when they are told to."""

@@ -1,0 +1,1 @@
+"""Language models as reviewers: what is sent to them, what of their answers is believed, and what they cost."""

@@ -1,0 +1,1 @@
+"""What operators see of reviews, and do about them. The admin, the API and the commands all come here."""
