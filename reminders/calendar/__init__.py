@@ -1,0 +1,1 @@
+"""iCalendar (RFC 5545): tasks read leniently, and written strictly."""
