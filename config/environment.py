@@ -1,13 +1,14 @@
 """Reads the environment, and refuses a wrong value instead of guessing."""
 
 import hashlib
+import math
 import os
 import re
 import tempfile
 import zoneinfo
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -51,6 +52,18 @@ def whole_number(name: str, default: int, *, least: int = 0) -> int:
     return number
 
 
+def amount(name: str, default: float) -> float:
+    """Read a number that may have a fraction, and is not negative."""
+    value = text(name, str(default))
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise ImproperlyConfigured(f"{name}={value!r} is not a number of 0 or more; the default is {default:g}")
+    return number
+
+
 def words(name: str, default: str = "") -> list[str]:
     """Read a comma-separated list; empty items are dropped."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
@@ -81,6 +94,36 @@ def url(name: str, schemes: tuple[str, ...], default: str = "") -> str:
                 f"{name} is not a well-formed URL; percent-encode special characters in its user and password"
             ) from None
     return value
+
+
+def folder(name: str, default: Path) -> Path:
+    value = text(name, "")
+    if not value:
+        return default
+    found = Path(value).expanduser()
+    if not found.is_absolute():
+        raise ImproperlyConfigured(f"{name}={value!r} is not an absolute path")
+    return found
+
+
+def storage(name: str, default: Path, **of_folder: Any) -> dict[str, Any]:
+    """Read where files are kept that all hosts share, as an entry of Django's STORAGES.
+
+    A path, or s3://BUCKET/PREFIX with django-storages' options as its query (s3://b/p?endpoint_url=http://minio:9000).
+    of_folder: further options of a path's storage.
+    """
+    value = text(name, "")
+    if not value.startswith("s3://"):
+        location = str(folder(name, default))
+        return {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": location, **of_folder},
+        }
+    parts = urlsplit(value)
+    if not parts.netloc:
+        raise ImproperlyConfigured(f"{name} names no bucket; write s3://BUCKET/PREFIX")
+    options = {"bucket_name": parts.netloc, "location": parts.path.strip("/"), **dict(parse_qsl(parts.query))}
+    return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
 
 
 class MailServer(NamedTuple):

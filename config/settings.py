@@ -5,6 +5,7 @@ from typing import Any
 from django.templatetags.static import static
 
 from config import environment as read
+from config import openapi
 
 BASE_DIR = read.BASE_DIR
 PORT = read.text("PORT", "8000")
@@ -13,6 +14,8 @@ SOCKET_DIR = read.socket_folder(DATA_DIR)
 
 DEBUG = read.flag("DEBUG", False)
 SECRET_KEY = read.secret_key(DATA_DIR)
+# Former keys, separated by commas: what was signed or encrypted with one of them stays readable.
+SECRET_KEY_FALLBACKS = [key for key in read.text("SECRET_KEY_FALLBACKS", "").split(",") if key]
 ALLOWED_HOSTS = read.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = read.words("CSRF_TRUSTED_ORIGINS")
 PUBLIC_URL = read.url("PUBLIC_URL", ("https", "http"))
@@ -20,7 +23,7 @@ PUBLIC_URL = read.url("PUBLIC_URL", ("https", "http"))
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -111,6 +114,16 @@ BROKER_URL = read.url("BROKER_URL", ("redis", "rediss", "redis+socket", "sentine
 EMBEDDED_REDIS = not BROKER_URL
 CELERY_BROKER_URL = BROKER_URL or f"redis+socket://{SOCKET_DIR / 'valkey' / 'valkey.sock'}"
 
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    # What is limited by its rate: counted in the broker if it is a Redis, else in each process by itself.
+    "rates": {
+        "BACKEND": "jobs.rates.RateCache",
+        "LOCATION": CELERY_BROKER_URL,
+        "KEY_PREFIX": "switchyard:rates",
+    },
+}
+
 # --- Celery: jobs.worker.app reads these; lanes, queues and routes come from jobs.lanes ----------------------------
 
 CELERY_TASK_SERIALIZER = "json"
@@ -193,6 +206,31 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = read.text("MAIL_FROM", "switchyard@localhost
 METRICS_TOKEN = read.token("METRICS_TOKEN")
 ALERT_WEBHOOK_HOSTS = read.words("ALERT_WEBHOOK_HOSTS")
 
+# --- Reminders -----------------------------------------------------------------------------------------------------
+
+REMINDERS = {
+    # How long what was sent of closed tasks, or for former dates, is kept.
+    "KEEP_DAYS": read.whole_number("KEEP_REMINDERS_DAYS", 400, least=2),
+}
+REMINDER_WEBHOOK_HOSTS = read.words("REMINDER_WEBHOOK_HOSTS")
+APPRISE_SCHEMES = read.words(
+    "APPRISE_SCHEMES",
+    "discord,flock,gchat,ifttt,line,ntfy,ntfys,opsgenie,pagerduty,pbul,pover,prowl,pushy,signl4,simplepush,slack,spush,tgram,"
+    "twilio,webex,wxteams",
+)
+VIRTUAL_CLOCK = read.text("VIRTUAL_CLOCK", "")  # a file with the time, for simulations alone
+ATTACHMENTS: dict[str, Any] = {
+    "MAX_BYTES": read.whole_number("ATTACHMENT_MAX_BYTES", 26_214_400, least=1),
+    # Names of reminders.files.kinds, as they are found in a file's content; empty: all of them.
+    "TYPES": read.words("ATTACHMENT_TYPES"),
+    # Where uploads lie until they are looked through; on the disk of this host.
+    "QUARANTINE_DIR": DATA_DIR / "attachments" / "quarantine",
+    # clamd: tcp://HOST:3310 or unix:///PATH. Empty: nothing is scanned.
+    "CLAMAV": read.url("CLAMAV", ("tcp", "unix")),
+    # Whether files are served that no scanner has seen, as there is none.
+    "SERVE_UNSCANNED": read.flag("SERVE_UNSCANNED", False),
+}
+
 # --- Pages and files -----------------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
@@ -204,9 +242,17 @@ STATIC_ROOT = DATA_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    # Index versions, for every host to fetch: a folder, or by INDEX_STORAGE a bucket.
+    "indexes": read.storage("INDEX_STORAGE", DATA_DIR / "indexes" / "published"),
+    # Attached files by their SHA-256; what is written again is the same.
+    "attachments": read.storage(
+        "ATTACHMENT_STORAGE", DATA_DIR / "attachments" / "stored", allow_overwrite=True, file_permissions_mode=0o600
+    ),
 }
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
+# Where passwords may be guessed at: see jobs.login_limit.
+LOGIN_PAGES = ["admin:login", "pages:login"]
 
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Switchyard",
@@ -256,8 +302,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "jobs.api.problems.problem_details",
     "DEFAULT_THROTTLE_CLASSES": [
-        "rest_framework.throttling.AnonRateThrottle",
-        "rest_framework.throttling.UserRateThrottle",
+        "jobs.rates.AnonymousThrottle",
+        "jobs.rates.UserThrottle",
     ],
     "DEFAULT_THROTTLE_RATES": {
         "anon": read.rate("API_RATE_ANONYMOUS", "60/min"),
@@ -267,29 +313,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "NUM_PROXIES": 1 if read.flag("BEHIND_PROXY", False) else 0,
     "PAGE_SIZE": 50,
 }
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Switchyard",
-    "DESCRIPTION": "Background jobs on a ledger: enqueue, watch, retry, cancel.",
-    "VERSION": "1",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SCHEMA_PATH_PREFIX": r"/api/v1",
-    "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {
-        "JobState": "jobs.models.job.State.choices",
-        "EffectState": "jobs.models.effect.EffectState.choices",
-        "AlertKind": "jobs.models.alert.AlertKind.choices",
-        "AlertEventKind": "jobs.models.alert.AlertEventKind.choices",
-        "AlertState": ["disabled", "ok", "pending", "firing"],
-        "DeliveryState": "jobs.models.alert.DeliveryState.choices",
-        "WorkerState": ["alive", "silent", "stopped"],
-    },
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "jobs.api.schema.add_problems",
-    ],
-}
+SPECTACULAR_SETTINGS = openapi.DOCUMENT
 
 # --- Logging: one line an event; `manage.py up` colours it ----------------------------------------------------------
 
@@ -307,6 +331,9 @@ LOGGING = {
         # It warns of every delayed job that quorum queues could not delay; the ledger delays it.
         "celery.app.base": {"level": "ERROR"},
         "django.server": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},  # a line a request
+        "anthropic": {"level": "WARNING"},  # at DEBUG they write whole requests
+        "openai": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
     },
 }
@@ -323,8 +350,46 @@ JOBS: dict[str, Any] = {
     "CANCEL_SOFT_SECONDS": read.whole_number("CANCEL_SOFT_SECONDS", 5, least=0),
     "CANCEL_KILL_SECONDS": read.whole_number("CANCEL_KILL_SECONDS", 10, least=0),
 }
+EMBEDDINGS: dict[str, Any] = {
+    # auto: minilm where its weights are installed, else ngram, which needs none.
+    "ENCODER": read.text("EMBEDDING_ENCODER", "auto"),
+    # A folder with model.safetensors, config.json and tokenizer.json; empty: the installed package of weights.
+    "WEIGHTS": read.text("EMBEDDING_WEIGHTS", ""),
+    # Encoders as built and static tables as fitted, by digest.
+    "ENCODERS_DIR": read.folder("ENCODERS_DIR", DATA_DIR / "encoders"),
+    # This host's copies of index versions, and where builds work.
+    "INDEXES_DIR": DATA_DIR / "indexes",
+    "BATCH_CHUNKS": read.whole_number("EMBEDDING_BATCH_CHUNKS", 256, least=1),
+    # A thread in each web process that follows what it searches; without it, searches look by themselves.
+    "LISTENER": read.flag("SEARCH_LISTENER", True),
+    "OPENAI_API_KEY": read.text("OPENAI_API_KEY", ""),
+    "OPENAI_BASE_URL": read.url("OPENAI_BASE_URL", ("https", "http"), "https://api.openai.com/v1"),
+    # Unless it is told, OpenAI's text-embedding-3-small; another endpoint is taken to cost nothing.
+    "DOLLARS_PER_MILLION_TOKENS": read.amount(
+        "EMBEDDING_DOLLARS_PER_MILLION_TOKENS", 0.0 if read.text("OPENAI_BASE_URL", "") else 0.02
+    ),
+}
 GITHUB = {
     "WEBHOOK_SECRET": read.text("GITHUB_WEBHOOK_SECRET", ""),
     "TOKEN": read.text("GITHUB_TOKEN", ""),
     "API_URL": read.url("GITHUB_API_URL", ("https", "http"), "https://api.github.com"),
+}
+REVIEWS: dict[str, Any] = {
+    # Bare clones of the repositories that are reviewed.
+    "MIRRORS_DIR": DATA_DIR / "mirrors",
+    # One that would be larger is made without its past; one that is larger even so is not made.
+    "MIRROR_MAX_BYTES": read.whole_number("MIRROR_MAX_MB", 4096, least=1) << 20,
+    # For language models whose row in the admin has no key of its own.
+    "ANTHROPIC_API_KEY": read.text("ANTHROPIC_API_KEY", ""),
+    "OPENAI_API_KEY": read.text("OPENAI_API_KEY", ""),
+    # With such a key, the model of a provider `anthropic` or `openai` that is made when it is first asked for.
+    "ANTHROPIC_MODEL": read.text("ANTHROPIC_MODEL", ""),
+    "OPENAI_MODEL": read.text("OPENAI_MODEL", ""),
+    "KEEP_DELIVERIES_DAYS": read.whole_number("KEEP_DELIVERIES_DAYS", 30, least=1),
+    # Pull requests that are closed, counted from their last event, with their reviews, findings and replies.
+    "KEEP_CLOSED_DAYS": read.whole_number("KEEP_CLOSED_DAYS", 180, least=1),
+    # An issue that is edited at GitHub is enriched when nobody has edited it for so long.
+    "ISSUE_GRACE_SECONDS": read.whole_number("ISSUE_GRACE_SECONDS", 120, least=0),
+    # Git repositories whose histories `manage.py bench reviews` reviews, beside those that are given to it.
+    "BENCH_REPOSITORIES": read.words("BENCH_REPOSITORIES"),
 }

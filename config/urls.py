@@ -1,11 +1,16 @@
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView
+
+# Here and not at every start: commands and workers need no pages.
+admin.autodiscover()
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("jobs.api.urls")),
+    path("api/v1/", include("embeddings.api.urls")),
+    path("api/v1/", include("reviews.api.v1")),
+    path("api/v1/", include("reminders.api.urls")),
+    path("", include("reminders.urls")),
     path("webhooks/", include("reviews.api.urls")),
 ]
 

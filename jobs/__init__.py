@@ -8,6 +8,7 @@
 """
 
 from jobs.ledger.errors import Discard, Snooze
+from jobs.ledger.hasten import hasten
 from jobs.registry import job
 
-__all__ = ["Discard", "Snooze", "job"]
+__all__ = ["Discard", "Snooze", "hasten", "job"]

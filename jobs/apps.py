@@ -1,3 +1,5 @@
+import gc
+
 from django.apps import AppConfig
 
 
@@ -13,3 +15,6 @@ class JobsConfig(AppConfig):
         from jobs.watch import registering  # noqa: F401  (the import registers)
 
         register(check_admin_actions, "admin")
+        # Switched off by `config`. What is loaded by now stays, and is not to be gone through time and again.
+        gc.freeze()
+        gc.enable()

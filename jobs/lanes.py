@@ -60,7 +60,9 @@ LANES: dict[str, Lane] = {
             recycle_after_jobs=None,
             recycle_above_kib=1_000_000,
         ),
-        Lane("default", (Queue("default", "reminders and the rest"),), children=2),
+        Lane("default", (Queue("default", "the scan for reminders, and the rest"),), children=2),
+        # Apart, so that receivers who do not answer keep no scan waiting.
+        Lane("deliveries", (Queue("deliveries", "mails and messages to people"),), children=4, prefetch=False),
     )
 }
 

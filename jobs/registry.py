@@ -77,6 +77,15 @@ def policy_of(task_name: str) -> Policy:
     return policy if isinstance(policy, Policy) else NO_POLICY
 
 
+def _check_place(queue: str, priority: int | None, max_attempts: int) -> None:
+    if queue not in QUEUES:
+        raise ValueError(f"unknown queue {queue!r}; choose from: {', '.join(QUEUES)}")
+    if priority is not None and not 0 <= priority <= 9:
+        raise ValueError(f"priority {priority} is outside 0 to 9 (9 is taken first)")
+    if max_attempts < 1:
+        raise ValueError(f"max_attempts is {max_attempts}; it must be at least 1")
+
+
 class JobDecorator:
     """Registers a task with the ledger's options; inside a running job, the way to report on it."""
 
@@ -115,12 +124,7 @@ class JobDecorator:
         )
         if unique is None and unique_options != UniqueOptions():
             raise ValueError("unique_while, unique_for_seconds, debounce_seconds and supersede need unique=…, the key")
-        if queue not in QUEUES:
-            raise ValueError(f"unknown queue {queue!r}; choose from: {', '.join(QUEUES)}")
-        if priority is not None and not 0 <= priority <= 9:
-            raise ValueError(f"priority {priority} is outside 0 to 9 (9 is taken first)")
-        if max_attempts < 1:
-            raise ValueError(f"max_attempts is {max_attempts}; it must be at least 1")
+        _check_place(queue, priority, max_attempts)
         if soft_time_limit is not None and time_limit is None:
             time_limit = soft_time_limit + HARD_LIMIT_MARGIN_SECONDS
         policy = Policy(
@@ -134,7 +138,7 @@ class JobDecorator:
             unique_options=unique_options,
             limit_key=limit_key,
             # Who allows one attempt does not want a second run, whatever ended the first.
-            max_crashes=min(Policy.max_crashes, max_attempts) if max_attempts == 1 else Policy.max_crashes,
+            max_crashes=1 if max_attempts == 1 else Policy.max_crashes,
         )
 
         def register(wrapped: Callable[..., Any]) -> Any:

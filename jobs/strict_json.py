@@ -11,12 +11,12 @@ class NotJson(ValueError):
     """The text is not JSON that can be kept; the message says where and why."""
 
 
-def loads(text: str | bytes) -> Any:
+def loads(text: str | bytes, *, mend: bool = True) -> Any:
     """Decode one JSON text. Raises NotJson.
 
     Refused: bytes that are not UTF-8, NaN and Infinity (written out, or a number too large), and more than 100
     levels of nesting. Half of a surrogate pair, which no UTF-8 has, and NUL, which Postgres
-    does not keep, become U+FFFD.
+    does not keep, become U+FFFD; without `mend` they stay, for callers that refuse them by name.
     """
     try:
         if isinstance(text, bytes):
@@ -32,19 +32,19 @@ def loads(text: str | bytes) -> Any:
         raise
     except ValueError:  # Python's limit on the digits of a whole number
         raise NotJson("a number has too many digits") from None
-    return _checked(value, 1)
+    return _checked(value, 1, mend)
 
 
-def _checked(value: Any, depth: int) -> Any:
+def _checked(value: Any, depth: int, mend: bool) -> Any:
     if depth > MAX_DEPTH:
         raise NotJson(_too_deep())
-    if isinstance(value, str):
+    if isinstance(value, str) and mend:
         value = value.replace("\x00", "\ufffd")
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if _has_surrogate(value) else value
     if isinstance(value, list):
-        return [_checked(item, depth + 1) for item in value]
+        return [_checked(item, depth + 1, mend) for item in value]
     if isinstance(value, dict):
-        return {_checked(key, depth): _checked(item, depth + 1) for key, item in value.items()}
+        return {_checked(key, depth, mend): _checked(item, depth + 1, mend) for key, item in value.items()}
     return value
 
 

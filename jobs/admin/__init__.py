@@ -1,5 +1,9 @@
 """The control room: unfold's admin over the ledger. Every action goes through a service in `jobs.operators`."""
 
+# The stock pages first: ours take the places of some.
+import django.contrib.auth.admin  # noqa: F401
+import django_celery_beat.admin  # noqa: F401
+import django_celery_results.admin  # noqa: F401
 from django.apps import apps
 from django.contrib import admin
 

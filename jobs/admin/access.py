@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from jobs.admin.base import AuditedAdmin, actor_of
+from jobs.operators.accounts import why_not_deleted
 
 User = get_user_model()
 for stock in (User, Group):
@@ -33,6 +34,23 @@ class UserAdmin(AuditedAdmin, StockUserAdmin, ModelAdmin):  # type: ignore[misc,
         if obj is not None and obj.is_superuser and not request.user.is_superuser:
             return False
         return super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Without a button where it would be refused."""
+        return super().has_delete_permission(request, obj) and (obj is None or not why_not_deleted(obj))
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        user = self.object_or_none(request, object_id)
+        why = why_not_deleted(user) if user is not None and super().has_delete_permission(request, user) else ""
+        if why:
+            messages.error(request, why)
+            return HttpResponseRedirect(self.url_of("change", user.pk))
+        return super().delete_view(request, object_id, extra_context)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Of several that are ticked, too, none is deleted that is to be closed."""
+        refused = [why for user in objs if (why := why_not_deleted(user))]
+        return ([], {}, set(), refused) if refused else super().get_deleted_objects(objs, request)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         own = super().get_readonly_fields(request, obj)

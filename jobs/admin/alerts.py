@@ -55,7 +55,10 @@ class AlertForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
     )
     task = forms.ChoiceField(
-        label="Task", required=False, widget=UnfoldAdminSelectWidget, help_text="For failed jobs alone."
+        label="Task",
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        help_text="Of failed jobs, or whose last success is watched.",
     )
     threshold = _number("Threshold", "threshold", "Reached at this many jobs, or seconds.")
     window_seconds = _number("Window, in seconds", "window_seconds", "How far back failed jobs count.")
@@ -110,7 +113,7 @@ def alert_url(alert: Alert) -> str:
 
 def value_text(alert: Alert) -> str:
     """As last measured, against its threshold."""
-    if alert.kind == AlertKind.OLDEST:
+    if alert.kind in (AlertKind.OLDEST, AlertKind.AGE):
         return f"{'–' if alert.value is None else seconds_text(alert.value)} of {seconds_text(alert.threshold)}"
     return f"{'–' if alert.value is None else f'{alert.value:,.0f}'} of {alert.threshold:,}"
 
@@ -302,6 +305,8 @@ def _facts(alert: Alert) -> list[tuple[str, Any]]:
     ]
     if alert.kind == AlertKind.FAILED:
         facts[2:2] = [("Task", alert.task or "all tasks"), ("Window", seconds_text(alert.window_seconds))]
+    if alert.kind == AlertKind.AGE:
+        facts[1] = ("Task", alert.task)
     if alert.changed_by:
         facts.append(("Changed", format_html("{} by {}", show.ago(alert.changed_at), alert.changed_by)))
     return facts

@@ -1,6 +1,7 @@
 """Who did what: read only, for everybody."""
 
 import json
+from typing import get_args
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -14,6 +15,7 @@ from jobs.admin import show
 from jobs.admin.base import ReadOnlyAdmin
 from jobs.admin.filters import AuditTimeFilter, FixedFilter, note
 from jobs.models import AuditEntry
+from jobs.operators.actors import Via
 from jobs.operators.search import NEWEST, is_storable
 
 ACTIONS = (
@@ -48,7 +50,7 @@ class ViaFilter(FixedFilter):
     parameter_name = "via"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [(way, way) for way in ("admin", "api", "command")]
+        return [(way, way) for way in get_args(Via)]
 
     def narrow(self, request: HttpRequest, queryset: QuerySet[AuditEntry], value: str) -> QuerySet[AuditEntry]:
         return newest(request, queryset).filter(via=value)

@@ -21,29 +21,46 @@ from jobs.checks import PERMISSION_MARK
 from jobs.operators.actors import Actor
 from jobs.operators.search import is_storable
 
+DEFAULT_ICON = "folder_open"
+
 
 def actor_of(request: HttpRequest) -> Actor:
     return Actor.of_user(request.user, "admin")
 
 
-def permission_required(permission: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
-    """Answer 403 on any method without the permission; the view acts on POST alone."""
+View = Callable[..., HttpResponse]
 
-    def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+
+def permission_required(permission: str) -> Callable[[View], View]:
+    """Answer 403 on any method without the permission; the view acts on POST alone."""
+    return _guarding(lambda model_admin: permission, permission)
+
+
+def permission_named(attribute: str) -> Callable[[View], View]:
+    """As `permission_required`, for the one that the class names by this attribute."""
+    return _guarding(lambda model_admin: str(getattr(model_admin, attribute)), attribute)
+
+
+def _guarding(permission_of: Callable[[Any], str], mark: str) -> Callable[[View], View]:
+    def decorate(view: View) -> View:
         @wraps(view)
         def guarded(model_admin: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            actor_of(request).require(permission)
+            actor_of(request).require(permission_of(model_admin))
             return view(model_admin, request, *args, **kwargs)
 
-        setattr(guarded, PERMISSION_MARK, permission)
+        setattr(guarded, PERMISSION_MARK, mark)
         return guarded
 
     return decorate
 
 
 class BaseAdmin(ModelAdmin):
-    """Bounded lists without the filters, sorts and counts that scan."""
+    """Bounded lists without the filters, sorts and counts that scan.
 
+    sidebar_icon: the name of a Material Symbol, for apps whose pages have a group of their own in the sidebar.
+    """
+
+    sidebar_icon = DEFAULT_ICON
     paginator = CappedPaginator
     show_full_result_count = False
     list_per_page = 25

@@ -1,5 +1,6 @@
 """The first page: what waits, what runs, what failed. Each number leads to the rows that it counts."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +28,16 @@ MOST_WORKERS = 50
 MOST_SCHEDULES = 500
 
 
+#: Tiles of other apps, in this order: each takes the user, and gives what that one may see.
+_OF_APPS: list[Callable[[Any], list[dict[str, Any]]]] = []
+
+
+def also_show(tiles: Callable[[Any], list[dict[str, Any]]]) -> None:
+    """Have the first page show an app's figures: dictionaries of label, text, kind and url, as `_tiles` makes them."""
+    if tiles not in _OF_APPS:
+        _OF_APPS.append(tiles)
+
+
 def control_room(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's dashboard callback: only what the user may see."""
     user = request.user
@@ -45,6 +56,8 @@ def control_room(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         }
     if user.has_perm("jobs.view_effect"):
         context["tiles"] = [*context.get("tiles", []), *_effect_tiles()]
+    for of_app in _OF_APPS:
+        context["tiles"] = [*context.get("tiles", []), *of_app(user)]
     if user.has_perm("jobs.view_alert"):
         context["firing"] = firing_alerts()
     if user.has_perm("jobs.view_worker"):

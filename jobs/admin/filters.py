@@ -1,8 +1,8 @@
 """Filters with fixed choices, or typed times: none asks the table what values it holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin import SimpleListFilter
@@ -41,7 +41,12 @@ def bounded(request: HttpRequest, jobs: QuerySet[Job]) -> QuerySet[Job]:
 
 
 class FixedFilter(DropdownFilter):
-    """A filter whose value is one of its choices, or nothing is found."""
+    """Its value is one of its choices, or nothing is found. values: the choices, where they need no other words."""
+
+    values: ClassVar[Sequence[str]] = ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(value), str(value)) for value in self.values]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()

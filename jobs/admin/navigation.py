@@ -9,6 +9,7 @@ from django.urls import NoReverseMatch, reverse
 from django_celery_beat.models import PeriodicTask
 from unfold.dataclasses import SearchResult
 
+from jobs.admin.base import DEFAULT_ICON
 from jobs.admin.show import job_url
 from jobs.models import Job
 from jobs.operators.search import is_storable
@@ -81,7 +82,7 @@ def _other_apps(request: HttpRequest) -> list[dict[str, Any]]:
         items = [
             {
                 "title": model["name"],
-                "icon": "folder_open",
+                "icon": getattr(admin.site.get_model_admin(model["model"]), "sidebar_icon", DEFAULT_ICON),
                 "link": model["admin_url"],
                 "active": _is_active(request, model["admin_url"]),
             }

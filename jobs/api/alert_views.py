@@ -80,10 +80,12 @@ class AlertSpecSerializer(StrictSerializer):
     kind = serializers.ChoiceField(
         choices=AlertKind.choices,
         help_text="failed: jobs that failed in the last window_seconds; oldest: seconds that the oldest job waits; "
-        "waiting: jobs that wait.",
+        "waiting: jobs that wait; age: seconds since a task succeeded last.",
     )
     queue = serializers.CharField(required=False, allow_blank=True, help_text="Empty: all queues.")
-    task = serializers.CharField(required=False, allow_blank=True, help_text="For failed alone; empty: all tasks.")
+    task = serializers.CharField(
+        required=False, allow_blank=True, help_text="For failed, empty: all tasks; for age, whose."
+    )
     threshold = StrictInteger(help_text="Reached at this many jobs, or seconds.")
     window_seconds = StrictInteger(required=False, help_text="From 10 to 604,800; 900 if left out.")
     for_seconds = StrictInteger(required=False, help_text="How long it must be reached before it fires.")

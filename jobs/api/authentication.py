@@ -8,9 +8,10 @@ from rest_framework.throttling import AnonRateThrottle
 
 from jobs.models import ApiToken
 from jobs.operators import tokens
+from jobs.rates import CountedTogether
 
 
-class FailedTokenThrottle(AnonRateThrottle):
+class FailedTokenThrottle(CountedTogether, AnonRateThrottle):
     """Counts only tokens that were refused, so that guessing is slow and a good token never waits for a bad one."""
 
     scope = "failed_token"

@@ -70,8 +70,8 @@ class EffectFilter(filters.FilterSet):
         model = Effect
         fields: ClassVar[list[str]] = []
 
-    def by_key(self, queryset: QuerySet[Effect], name: str, value: Any) -> QuerySet[Effect]:
-        return operators.with_key(queryset, value)
+    def by_key(self, queryset: QuerySet[Effect], name: str, text: str) -> QuerySet[Effect]:
+        return operators.with_key(queryset, text)
 
 
 class NewestEffectsFirst(NewestFirst):

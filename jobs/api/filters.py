@@ -1,10 +1,9 @@
 """The parameters by which jobs are filtered."""
 
-from typing import Any
-
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 
+from jobs.api.rows import TimeFilter
 from jobs.lanes import QUEUES
 from jobs.models import Job, State
 from jobs.operators.search import MAX_TEXT, search_jobs
@@ -30,12 +29,12 @@ class JobFilter(filters.FilterSet):
         help_text="The beginning of an id; a task; or an argument (`key:value` for a named one), the last among the "
         "newest 100,000 jobs.",
     )
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", help_text="ISO 8601.")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", help_text="ISO 8601.")
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte", help_text="ISO 8601.")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lt", help_text="ISO 8601.")
 
     class Meta:
         model = Job
         fields: list[str] = []
 
-    def by_search(self, queryset: QuerySet[Job], name: str, value: Any) -> QuerySet[Job]:
-        return search_jobs(queryset, value)
+    def by_search(self, queryset: QuerySet[Job], name: str, text: str) -> QuerySet[Job]:
+        return search_jobs(queryset, text)

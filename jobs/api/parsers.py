@@ -14,20 +14,23 @@ MAX_BODY_BYTES = 1_000_000
 
 class BodyTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = f"The body is larger than {MAX_BODY_BYTES:,} bytes; send ids instead of data."
+    default_detail = "The body is too large."
     default_code = "body-too-large"
 
 
 class StrictJSONParser(BaseParser):
-    """JSON of at most 1 MB; see `jobs.strict_json` for what is refused."""
+    """JSON of at most 1 MB; see `jobs.strict_json` for what is refused, and what `mend` does."""
 
     media_type = "application/json"
+    max_bytes = MAX_BODY_BYTES
+    advice = "send ids instead of data"
+    mend = True
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        body = stream.read(MAX_BODY_BYTES + 1)
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge
+        body = stream.read(self.max_bytes + 1)
+        if len(body) > self.max_bytes:
+            raise BodyTooLarge(f"The body is larger than {self.max_bytes:,} bytes; {self.advice}.")
         try:
-            return strict_json.loads(body)
+            return strict_json.loads(body, mend=self.mend)
         except strict_json.NotJson as exc:
             raise ParseError(f"The body is not JSON: {exc}.") from None

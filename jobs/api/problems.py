@@ -2,6 +2,7 @@
 
 import http
 import logging
+import math
 import sys
 from typing import Any
 
@@ -33,7 +34,7 @@ MEDIA_TYPE = "application/problem+json"
 AWAY_SECONDS = 5
 
 #: What services raise: the status, a word for programs, and the part of the body that it is about.
-_MEANINGS: tuple[tuple[type[Exception], int, str, str], ...] = (
+_MEANINGS: list[tuple[type[Exception], int, str, str]] = [
     (UnknownTask, 400, "unknown-task", "#/task"),
     (ArgumentsDoNotFit, 400, "arguments-do-not-fit", "#/args"),
     (JobRefused, 400, "job-refused", ""),  # see _part_of
@@ -54,7 +55,16 @@ _MEANINGS: tuple[tuple[type[Exception], int, str, str], ...] = (
     (PermissionDenied, 403, "permission-denied", ""),
     # A value that no column can hold and that nothing refused before: the caller's, not ours.
     (DataError, 400, "value-out-of-range", ""),
-)
+]
+
+
+def add_meaning(kind: type[Exception], code: int, word: str, pointer: str = "") -> None:
+    """Say how an error that another app's services raise is answered: with its message as the detail.
+
+    If it has a `retry_after`, in seconds, the answer says so.
+    """
+    if all(kind is not known for known, *_ in _MEANINGS):
+        _MEANINGS.append((kind, code, word, pointer))
 
 
 def problem_details(exc: Exception, context: dict[str, Any]) -> Response | None:
@@ -70,7 +80,8 @@ def problem_details(exc: Exception, context: dict[str, Any]) -> Response | None:
             detail = "A value is out of range." if kind is DataError else _sentence(exc)
             part = pointer or _part_of(exc)
             errors = [{"pointer": part, "detail": detail}] if part else None
-            headers = {"Retry-After": "1"} if kind is KeyInUse else {}
+            wait = 1 if kind is KeyInUse else math.ceil(getattr(exc, "retry_after", 0))
+            headers = {"Retry-After": str(wait)} if wait else {}
             return _response(problem(code, word, detail, instance, errors), headers)
     if isinstance(exc, ScheduleRefused):
         return _response(_refused(exc, instance), {})

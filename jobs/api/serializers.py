@@ -366,3 +366,18 @@ class TokenSpecSerializer(StrictSerializer):
     name = serializers.CharField(max_length=100, help_text="What it is for.")
     user = serializers.CharField(required=False, help_text="Your own if left out; another's for superusers alone.")
     expires_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Until it is revoked if null.")
+
+
+class SecretStateSerializer(serializers.Serializer[Any]):
+    """Whether a secret is entered; it is never told."""
+
+    set = serializers.BooleanField()
+
+
+@extend_schema_field(SecretStateSerializer)
+class SecretState(serializers.Field[Any, Any, Any, Any]):
+    def __init__(self) -> None:
+        super().__init__(read_only=True)
+
+    def to_representation(self, value: Any) -> dict[str, bool]:
+        return {"set": bool(value)}

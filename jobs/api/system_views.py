@@ -1,11 +1,10 @@
 """/api/v1/tasks/, /api/v1/queues/, /api/v1/workers/ and /api/v1/schedules/"""
 
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
-from rest_framework import serializers as fields
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,7 +13,7 @@ from rest_framework.reverse import reverse
 from jobs.api import schedule_serializers, serializers
 from jobs.api.job_views import ENQUEUED, enqueued
 from jobs.api.pagination import ByName, LatestDueFirst
-from jobs.api.views import ApiView, whole_list
+from jobs.api.views import ApiView, page_of, whole_list
 from jobs.ledger.errors import JobRefused
 from jobs.models import ScheduleTick, Worker
 from jobs.operators import queues, schedule_edits, schedules
@@ -25,22 +24,11 @@ from jobs.schedules.next_runs import MAX_COUNT, next_runs
 _ID = OpenApiParameter("schedule_id", int, OpenApiParameter.PATH, description="The schedule's number.")
 
 
-def _page_of(serializer: Any, name: str) -> Any:
-    return inline_serializer(
-        name,
-        {
-            "next": fields.URLField(allow_null=True),
-            "previous": fields.URLField(allow_null=True),
-            "results": serializer(many=True),
-        },
-    )
-
-
 class TasksView(ApiView):
     pagination_class = None
     serializer_class = serializers.TaskSerializer
 
-    @extend_schema(operation_id="tasks_list", responses=_page_of(serializers.TaskSerializer, "TaskPage"))
+    @extend_schema(operation_id="tasks_list", responses=page_of(serializers.TaskSerializer, "TaskPage"))
     def get(self, request: Request) -> Response:
         """The registered tasks, and what their arguments must be."""
         rows = [asdict(task) for task in registered_tasks()]
@@ -51,7 +39,7 @@ class QueuesView(ApiView):
     pagination_class = None
     serializer_class = serializers.QueueSerializer
 
-    @extend_schema(operation_id="queues_list", responses=_page_of(serializers.QueueSerializer, "QueuePage"))
+    @extend_schema(operation_id="queues_list", responses=page_of(serializers.QueueSerializer, "QueuePage"))
     def get(self, request: Request) -> Response:
         """Every queue, how full it is and who serves it."""
         return whole_list(list(self.get_serializer(queues.queue_states(), many=True).data))
@@ -150,7 +138,7 @@ class ScheduleUpcomingView(ApiView):
     @extend_schema(
         operation_id="schedules_upcoming",
         parameters=[_ID, OpenApiParameter("count", OpenApiTypes.INT, description="From 1 to 100; 5 if left out.")],
-        responses=_page_of(schedule_serializers.RunSerializer, "RunPage"),
+        responses=page_of(schedule_serializers.RunSerializer, "RunPage"),
     )
     def get(self, request: Request, schedule_id: int) -> Response:
         """When a schedule runs next."""

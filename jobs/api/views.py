@@ -2,6 +2,9 @@
 
 from typing import Any, ClassVar
 
+from django_filters import MultipleChoiceFilter
+from drf_spectacular.utils import inline_serializer
+from rest_framework import serializers as fields
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.generics import GenericAPIView
@@ -32,15 +35,25 @@ class ApiView(GenericAPIView[Any]):
         if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
             # Django would read such a body as empty, and so do something else than was asked for.
             raise LengthRequired
-        known = {"format", *self.parameters, *self._filter_names(), *self._page_names()}
-        unknown = [name for name in request.query_params if name not in known]
-        if unknown:
-            choices = ", ".join(sorted(known - {"format"})) or "none"
-            raise ValidationError({name[:100]: [f"unknown parameter; choose from: {choices}"] for name in unknown[:20]})
+        self._check_parameters(request)
 
-    def _filter_names(self) -> list[str]:
+    def _check_parameters(self, request: Request) -> None:
+        """Raises ValidationError for one that is not known, or given again where the last would count alone."""
+        filters = self._filters()
+        known = {"format", *self.parameters, *filters, *self._page_names()}
+        choices = ", ".join(sorted(known - {"format"})) or "none"
+        wrong = {}
+        for name, values in request.query_params.lists():
+            if name not in known:
+                wrong[name[:100]] = [f"unknown parameter; choose from: {choices}"]
+            elif len(values) > 1 and not isinstance(filters.get(name), MultipleChoiceFilter):
+                wrong[name] = [f"is given {len(values)} times; it takes one value"]
+        if wrong:
+            raise ValidationError(dict(list(wrong.items())[:20]))
+
+    def _filters(self) -> dict[str, Any]:
         filters = getattr(self, "filterset_class", None)
-        return list(filters.base_filters) if filters is not None else []
+        return dict(filters.base_filters) if filters is not None else {}
 
     def _page_names(self) -> list[str]:
         pages = self.pagination_class
@@ -63,3 +76,15 @@ class ApiView(GenericAPIView[Any]):
 def whole_list(rows: list[Any]) -> Response:
     """A list that is short by nature, in the shape of a page."""
     return Response({"next": None, "previous": None, "results": rows})
+
+
+def page_of(serializer: Any, name: str) -> Any:
+    """How such a list is described. name: of the page, unique in the whole API."""
+    return inline_serializer(
+        name,
+        {
+            "next": fields.URLField(allow_null=True),
+            "previous": fields.URLField(allow_null=True),
+            "results": serializer(many=True),
+        },
+    )

@@ -1,7 +1,6 @@
 """Drains a full queue with a worker of two children: how many jobs a second, and what they cost in CPU time."""
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,19 +96,8 @@ def worker(stack: Stack, contender: Contender) -> Iterator[int]:
     log = stack.data / f"{contender.sender}.log"
     command = ["-m", "celery", "-A", contender.app, "worker", "-c", str(CHILDREN), "-l", "WARNING"]
     command += ["-Q", ",".join(contender.queues), "-n", f"{contender.sender}@bench", *contender.options]
-    process = stack.popen(command, log, BROKER_URL=stack.broker_url(contender.broker))
-    try:
+    with stack.process(command, log, BROKER_URL=stack.broker_url(contender.broker)) as process:
         yield process.pid
-    except BenchError as exc:
-        said = log.read_text(errors="replace").strip()[-2000:]
-        raise BenchError(f"{exc}; the worker, {process.poll() or 'running'}, said:\n{said}") from exc
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def drain(stack: Stack, contender: Contender, count: int, *, keep_history: bool = False) -> dict[str, float]:
@@ -146,7 +134,8 @@ def forget_all(stack: Stack) -> None:
     """Empty queues and tables, so that every round begins alike."""
     stack.broker(0).flushall()
     with stack.connect() as connection:
-        connection.execute("TRUNCATE jobs_job, jobs_attempt, django_celery_results_taskresult")
+        # What is known of the broker, too: an emptied one would be taken for lost, and every job be sent twice.
+        connection.execute("TRUNCATE jobs_job, jobs_attempt, django_celery_results_taskresult, jobs_brokerstate")
         connection.execute("CHECKPOINT")
     with stack.connect(STOCK_DATABASE) as connection:
         connection.execute("TRUNCATE django_celery_results_taskresult")

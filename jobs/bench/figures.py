@@ -10,13 +10,17 @@ from typing import Any
 class Options:
     """rounds, tasks: None leaves the choice to the benchmark. quick: a smoke test, whose figures mean little.
 
-    history: finished jobs to measure beside, 0 for none.
+    history: finished jobs to measure beside, 0 for none. only: parts of the benchmark, none for all.
+    large: also what takes long or much memory. repositories: paths of git histories, for benchmarks that read some.
     """
 
     rounds: int | None = None
     tasks: int | None = None
     quick: bool = False
     history: int = 0
+    only: tuple[str, ...] = ()
+    large: bool = False
+    repositories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

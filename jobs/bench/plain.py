@@ -5,7 +5,8 @@ import time
 
 from celery import Celery
 
-app = Celery("plain", broker=os.environ.get("BROKER_URL"))
+# Not the current one: whoever measures has an app of its own.
+app = Celery("plain", broker=os.environ.get("BROKER_URL"), set_as_current=False)
 app.conf.task_ignore_result = True
 app.conf.broker_connection_retry_on_startup = True
 

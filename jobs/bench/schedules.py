@@ -1,6 +1,5 @@
 """How long one beat takes to send many schedules that fall due at once."""
 
-import subprocess
 import time
 
 from jobs.bench.drain import forget_all
@@ -30,23 +29,20 @@ def fire_seconds(stack: Stack, count: int) -> float:
     Raises BenchError if that takes longer than five minutes, or jobs are missing or too many.
     """
     forget_all(stack)
-    log = stack.data / "beat.log"
     with stack.connect() as connection:
         connection.execute("DELETE FROM jobs_scheduledefault")
         connection.execute("TRUNCATE django_celery_beat_periodictask CASCADE")
         connection.execute(_FILL, [TASK, count])
-    beat = stack.popen(["-m", "celery", "-A", "config", "beat", "-l", "WARNING", "--pidfile="], log)
+    beat = ["-m", "celery", "-A", "config", "beat", "-l", "WARNING", "--pidfile="]
     try:
-        _wait_for(stack, _READY, count)
-        with stack.connect() as connection:
-            connection.execute(_FALL_DUE)
-        began = time.perf_counter()
-        _wait_for(stack, _SENT, count)
-        return time.perf_counter() - began
-    except BenchError as exc:
-        raise BenchError(f"{exc}; beat said:\n{log.read_text(errors='replace')[-2000:]}") from exc
+        with stack.process(beat, stack.data / "beat.log"):
+            _wait_for(stack, _READY, count)
+            with stack.connect() as connection:
+                connection.execute(_FALL_DUE)
+            began = time.perf_counter()
+            _wait_for(stack, _SENT, count)
+            return time.perf_counter() - began
     finally:
-        _stop(beat)
         with stack.connect() as connection:
             connection.execute("TRUNCATE django_celery_beat_periodictask, jobs_scheduletick CASCADE")
         forget_all(stack)
@@ -63,12 +59,3 @@ def _wait_for(stack: Stack, query: str, count: int) -> None:
             if time.monotonic() > deadline:
                 raise BenchError(f"{found} of {count} after {TIMEOUT_SECONDS} s")
             time.sleep(POLL_SECONDS)
-
-
-def _stop(beat: "subprocess.Popen[bytes]") -> None:
-    beat.terminate()
-    try:
-        beat.wait(20)
-    except subprocess.TimeoutExpired:
-        beat.kill()
-        beat.wait()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from jobs.stack.parent import before_exec
 from jobs.stack.servers import USER, Postgres, Valkey
 
 STOCK_DATABASE = "stock"
+STOP_SECONDS = 30.0
 
 
 class BenchError(Exception):
@@ -84,7 +85,7 @@ class Stack:
             raise BenchError(f"python {' '.join(arguments)} failed:\n{done.stderr.strip()[-2000:]}")
         return done.stdout
 
-    def popen(self, arguments: list[str], log: Path, **more: str) -> "subprocess.Popen[bytes]":
+    def popen(self, arguments: Sequence[str], log: Path, **more: str) -> "subprocess.Popen[bytes]":
         """Start Python with these arguments; it ends with this process."""
         with log.open("ab") as output:
             return subprocess.Popen(
@@ -98,6 +99,29 @@ class Stack:
                 preexec_fn=before_exec(signal.SIGTERM),
             )
 
+    @contextmanager
+    def process(self, arguments: Sequence[str], log: Path, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """`popen`, for a block: at its end it is stopped as an operator would. With a BenchError comes what it said."""
+        started = self.popen(arguments, log, **more)
+        try:
+            yield started
+        except BenchError as exc:
+            said = log.read_text(errors="replace").strip()[-3000:]
+            state = "running" if started.poll() is None else f"ended with {started.returncode}"
+            raise BenchError(f"{exc}; python {' '.join(arguments)}, {state}, said:\n{said}") from exc
+        finally:
+            stop(started)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Ask it to stop, and kill it if it does not."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
 
 @contextmanager
 def own_stack() -> Iterator[Stack]:
@@ -108,6 +132,8 @@ def own_stack() -> Iterator[Stack]:
     sockets = Path(tempfile.mkdtemp(prefix="switchyard-bench-", dir="/tmp"))
     sockets.chmod(0o711)
     stack = Stack(data, Postgres(data, sockets), Valkey(data, sockets))
+    # So that one who ends the benchmark has no folders to remove.
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         with (data / "servers.log").open("wb") as log:
             stack.postgres.run(log)
@@ -122,6 +148,11 @@ def own_stack() -> Iterator[Stack]:
         stack.postgres.stop()
         shutil.rmtree(data, ignore_errors=True)
         shutil.rmtree(sockets, ignore_errors=True)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
 
 
 def _pid(process: "subprocess.Popen[bytes] | None") -> int:

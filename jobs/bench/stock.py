@@ -8,7 +8,8 @@ from celery import Celery
 os.environ["DJANGO_SETTINGS_MODULE"] = "jobs.bench.stock_settings"
 django.setup()
 
-app = Celery("stock", broker=os.environ.get("BROKER_URL"), backend="django-db")
+# Not the current one: whoever measures has an app of its own.
+app = Celery("stock", broker=os.environ.get("BROKER_URL"), backend="django-db", set_as_current=False)
 app.conf.broker_connection_retry_on_startup = True
 
 

@@ -68,7 +68,7 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         pid = self.pid
         if pid is not None:
-            os.kill(pid, number)
+            signal_quietly(pid, number)  # another thread may have waited for it
 
     def tree(self) -> list[int]:
         """Its process id and those of all its descendants."""

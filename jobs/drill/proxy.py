@@ -1,9 +1,10 @@
 """A proxy that stalls, resets and loses replies: `python -m jobs.drill.proxy NAME=SOCKET …`.
 
 Listens on a loopback port for each Unix socket and prints {"NAME": port, …} on the first line. Takes its orders from
-standard input, a line each: `NAME pass`, `NAME stall` (replies are taken from the server and held back), `NAME reset`
-(every connection gets an RST, and what was held back is lost), `NAME lose COUNT` (the answers to the next COUNT commits
-are lost: the server has committed, and its client learns only that the connection is gone).
+standard input, a line each, and prints a line when it has followed one: `NAME pass`, `NAME stall` (replies are taken
+from the server and held back), `NAME reset` (every connection gets an RST, and what was held back is lost), `NAME lose
+COUNT` (the answers to the next COUNT commits are lost: the server has committed, and its client learns only that the
+connection is gone).
 """
 
 import asyncio
@@ -109,6 +110,8 @@ async def run(arguments: list[str]) -> None:
     while line := await orders.readline():
         name, *order = line.decode().split()
         links[name].order(*order)
+        sys.stdout.write("done\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

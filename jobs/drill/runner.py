@@ -23,7 +23,7 @@ from jobs.drill.registry import Fault, Scene
 from jobs.drill.report import FaultReport, measure, recovered
 from jobs.drill.system import START_SECONDS, System
 
-#: Settled means that nothing is unfinished; what still is after so many seconds is STUCK.
+#: Settled means that nothing is unfinished; what still is when nothing has ended for so many seconds is STUCK.
 STUCK_SECONDS = 30.0
 #: And after so many, LOST.
 LOST_SECONDS = 90.0
@@ -31,8 +31,8 @@ LEAD_SECONDS = 3.0
 TAIL_SECONDS = 2.0
 SENDERS = (("python", 2), ("rest", 1))
 MIXED = "mixed"
-#: What one fault may meet because of another that lasts.
-IN_THE_WAY = (DrillError, psycopg.OperationalError, redis.RedisError)
+#: What one fault may meet because of another that lasts, or has ended the process that was meant.
+IN_THE_WAY = (DrillError, ProcessLookupError, psycopg.OperationalError, redis.RedisError)
 
 
 @dataclass(frozen=True)
@@ -230,23 +230,28 @@ class Drill:
         return {row[0] for row in rows}
 
     def _settle(self, wave: Wave, began_at: float) -> set[str]:
-        """Wait until nothing is unfinished. Returns the ids that were STUCK."""
-        began = time.monotonic()
-        stuck: set[str] | None = None
+        """Wait until nothing is unfinished. Returns the ids that were STUCK.
+
+        A backlog that a slow machine works through is not: each job that ends gives the others time anew.
+        """
+        began = moved_at = time.monotonic()
+        stuck: set[str] = set()
+        before: set[str] | None = None
         while True:
             self._keep()
-            left = self._unfinished(wave, began_at)
-            waited = time.monotonic() - began
+            left, now = self._unfinished(wave, began_at), time.monotonic()
             if left is not None and not left:
-                break
-            if waited > STUCK_SECONDS and stuck is None and left is not None:
+                self.say(f"settled after {now - began:.1f} s")
+                return stuck
+            if left is not None and left != before:
+                before, moved_at = left, now
+            if now - moved_at > STUCK_SECONDS and not stuck and left is not None:
                 stuck = left
-                self.say(f"{len(left)} jobs are unfinished after {STUCK_SECONDS:.0f} s")
-            if waited > LOST_SECONDS:
-                break
+                self.say(f"{len(left)} jobs are unfinished, and none has ended for {STUCK_SECONDS:.0f} s")
+            if now - moved_at > LOST_SECONDS:
+                self.say(f"{len(left or ())} jobs are left unfinished")
+                return stuck
             time.sleep(0.1)
-        self.say(f"settled after {waited:.1f} s" if not left else f"{len(left or ())} jobs are left unfinished")
-        return stuck or set()
 
     def _unfinished(self, wave: Wave, settling_since: float) -> set[str] | None:
         """None while Postgres does not answer. Schedules go on meanwhile: what they send now is not waited for."""

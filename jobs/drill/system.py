@@ -26,17 +26,17 @@ from typing import Any, TypeVar
 import psycopg
 
 from jobs.drill.errors import DrillError
-from jobs.drill.process import Process
+from jobs.drill.process import Process, signal_quietly
 from jobs.stack.servers import DATABASE, USER, Postgres, Server, Valkey
 
 T = TypeVar("T")
 
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 #: Worker → the queues that it serves, and its children. `default` has two workers, the others one.
 WORKERS: dict[str, tuple[str, int]] = {
     "alpha": ("default", 2),
     "beta": ("default", 2),
-    "gamma": ("fast_lane,slow_lane,index_lane", 2),
+    "gamma": ("fast_lane,slow_lane,index_lane,deliveries", 2),
     "delta": ("embedding,indexing,maintenance", 2),
 }
 BEATS = ("beat-1", "beat-2")
@@ -66,7 +66,7 @@ class ServerUnit:
     def send(self, number: signal.Signals) -> None:
         pid = self.pid
         if pid is not None:
-            os.kill(pid, number)
+            signal_quietly(pid, number)  # another thread may have waited for it
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
         wait_for(lambda: self.pid is not None and self.server.is_ready(), f"{self.server.name} to answer", seconds)
@@ -80,7 +80,7 @@ class ServerUnit:
                 process = self.server.process
                 self.send(number)
                 if process is not None:
-                    process.wait(30)
+                    process.wait(START_SECONDS)
                 yield
             finally:
                 self.wanted = True
@@ -106,6 +106,7 @@ class System:
         self.token = ""
         self._asked: queue.Queue[tuple[Callable[[], Any], Future[Any]]] = queue.Queue()
         self._undo: list[Callable[[], None]] = []
+        self._ordering = threading.Lock()
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -318,12 +319,15 @@ class System:
         )
 
     def order_proxy(self, order: str) -> None:
-        """See jobs.drill.proxy."""
+        """Have it followed; see jobs.drill.proxy."""
         proxy = self.processes["proxy"].popen
         assert proxy is not None
         assert proxy.stdin is not None
-        proxy.stdin.write(f"{order}\n".encode())
-        proxy.stdin.flush()
+        assert proxy.stdout is not None
+        with self._ordering:  # faults overlap, and each waits for the answer to its own order
+            proxy.stdin.write(f"{order}\n".encode())
+            proxy.stdin.flush()
+            proxy.stdout.readline()
 
     def delay_judge(self, before: float = 0.0, after: float = 0.0) -> None:
         """Have the far side take so many seconds for each effect, before or after it counts."""

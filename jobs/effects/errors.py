@@ -1,5 +1,7 @@
 """Why an effect did not come about, or is not known to have."""
 
+from typing import Literal
+
 from jobs.ledger.errors import Snooze
 
 
@@ -8,7 +10,17 @@ class NotDone(Exception):
 
 
 class Refused(NotDone):
-    """The far side answered that it did not do it."""
+    """The far side answered that it did not do it.
+
+    status: the code of its answer, of SMTP or HTTP, if it gave one. about: what of a mail it refused.
+    """
+
+    def __init__(
+        self, message: str = "", status: int | None = None, about: Literal["", "sender", "recipient", "text"] = ""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.about = about
 
 
 class TooLate(NotDone):
@@ -20,7 +32,12 @@ class EffectPostponed(Snooze):
 
 
 class EffectUnknown(Exception):
-    """A try was cut off and its outcome is not known yet; the next run finds out before it tries again."""
+    """A try was cut off and its outcome is not known yet; the next run finds out before it tries again.
+
+    is_final: another attempt would end in the same way; only a person has it tried again.
+    """
+
+    is_final = False
 
 
 class EffectUncertain(Exception):

@@ -15,10 +15,19 @@ from jobs.effects.trying import Try
 MOST_BYTES = 1_000_000
 #: 408: it may have got all of it. 409: the first request of this key may be under way.
 UNCLEAR = frozenset({408, 409})
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class UnclearAnswer(Exception):
     """An answer that does not tell whether it happened."""
+
+
+class Redirected(UnclearAnswer):
+    """The far side points elsewhere, where nothing is sent. location: the whole of its answer's; perhaps a secret."""
+
+    def __init__(self, message: str, status: int, location: str) -> None:
+        super().__init__(message)
+        self.status, self.location = status, location
 
 
 @dataclass(frozen=True)
@@ -63,8 +72,8 @@ def post(
     """Send one request, with the effect's identity as `Idempotency-Key`, and return the far side's 2xx answer.
 
     addresses: connect to one of these, instead of to what the URL's host resolves to.
-    Raises ValueError for what is no http(s) URL, Refused for a 4xx that tells that nothing was done, UnclearAnswer
-    for any other status, and the errors of sockets and of http.client.
+    Raises ValueError for what is no http(s) URL, Refused for a 4xx that tells that nothing was done, Redirected or
+    UnclearAnswer for any other status, and the errors of sockets and of http.client.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -84,10 +93,13 @@ def post(
 
 def _judged(response: http.client.HTTPResponse) -> Answer:
     status = response.status
+    told = f"the far side answered {status} {response.reason[:100]}"
     if 400 <= status < 500 and status not in UNCLEAR:
-        raise Refused(f"the far side answered {status} {response.reason[:100]}")
+        raise Refused(told, status)
+    if status in REDIRECTS:
+        raise Redirected(told, status, response.headers.get("Location", ""))
     if not 200 <= status < 300:
-        raise UnclearAnswer(f"the far side answered {status} {response.reason[:100]}")
+        raise UnclearAnswer(told)
     try:
         return Answer(status, response.read(MOST_BYTES))
     except (OSError, http.client.HTTPException) as exc:

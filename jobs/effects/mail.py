@@ -12,7 +12,7 @@ from typing import Any, Literal
 from django.conf import settings
 
 from jobs.effects import wire
-from jobs.effects.errors import NotDone, Refused
+from jobs.effects.errors import Refused
 from jobs.effects.protocol import Uncertain, once
 from jobs.effects.trying import Try
 
@@ -133,14 +133,16 @@ def _address(smtp: smtplib.SMTP, sender: str, recipients: list[str]) -> dict[str
     """Give the envelope. Returns the recipients that the server refused; raises Refused when it refused all."""
     code, answer = smtp.mail(sender)
     if code != 250:
-        raise Refused(f"the mail server refused the sender: {_told(code, answer)}")
-    refused = {}
+        raise Refused(f"the mail server refused the sender: {_told(code, answer)}", code, "sender")
+    refused, status = {}, 0
     for recipient in recipients:
         code, answer = smtp.rcpt(recipient)
         if code not in (250, 251):
             refused[recipient] = _told(code, answer)
+            status = status or code
     if len(refused) == len(recipients):
-        raise Refused(f"the mail server refused the recipients: {next(iter(refused.values()))}")
+        told = next(iter(refused.values()))
+        raise Refused(f"the mail server refused the recipients: {told}", status, "recipient")
     return refused
 
 
@@ -148,7 +150,7 @@ def _give(smtp: smtplib.SMTP, text: bytes, attempt: Try) -> str:
     """Give the text: from here on the outcome is the server's to tell."""
     code, answer = smtp.docmd("DATA")
     if code != 354:
-        raise NotDone(f"the mail server did not want the text: {_told(code, answer)}")
+        raise Refused(f"the mail server did not want the text: {_told(code, answer)}", code, "text")
     stuffed = re.sub(rb"(?m)^\.", b"..", text)
     end = b".\r\n" if stuffed.endswith(b"\r\n") else b"\r\n.\r\n"
     assert smtp.sock is not None
@@ -156,7 +158,7 @@ def _give(smtp: smtplib.SMTP, text: bytes, attempt: Try) -> str:
     smtp.sock.settimeout(attempt.seconds_left)
     code, answer = smtp.getreply()
     if 400 <= code < 600:
-        raise Refused(f"the mail server did not take the text: {_told(code, answer)}")
+        raise Refused(f"the mail server did not take the text: {_told(code, answer)}", code, "text")
     if code != 250:
         raise smtplib.SMTPDataError(code, answer)
     return _told(code, answer)

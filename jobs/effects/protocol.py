@@ -265,7 +265,9 @@ def _unknown(begun: Known, exc: Exception, far_side: _FarSide) -> Any:
     elif far_side.is_hopeless(begun, begun.doubts):
         store.conclude(begun, EffectState.UNCERTAIN, error=_one_line(exc))
         raise _uncertain(replace(begun, error=_one_line(exc))) from exc
-    raise EffectUnknown(f"whether effect {begun.key!r} happened is not known yet: {_one_line(exc)}") from exc
+    unknown = EffectUnknown(f"whether effect {begun.key!r} happened is not known yet: {_one_line(exc)}")
+    unknown.is_final = getattr(exc, "is_final", False)
+    raise unknown from exc
 
 
 def _answered_late(begun: Known, receipt: Any) -> None:

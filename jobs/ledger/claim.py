@@ -26,10 +26,26 @@ def claim(job_id: str, task: str, worker: str, pid: int) -> tuple[Run, Any, Any,
 
     row = claims().insist(take)
     if row is None:
-        # Perhaps a limit or a pause, made after the message was sent, holds it back.
-        claims().insist(lambda connection: hold(connection.cursor(), [job_id]))
+        claims().insist(lambda connection: _put_back(connection.cursor(), job_id, task))
         return None
     number, uncounted, crashes, max_attempts, before, args, kwargs, has_slot = row
     run = run_of_row(job_id, claim_id, task, worker, pid, number, uncounted, crashes, max_attempts)
     run.has_slot = has_slot
     return run, args, kwargs, before
+
+
+# With the conditions of a claim, so that the next one is not refused for the same reason.
+_OWE = """
+    UPDATE jobs_job SET sent_at = NULL
+    WHERE id = %s AND task || '' = %s AND state || '' = 'queued' AND NOT held AND sent_at IS NOT NULL
+      AND (expires_at IS NULL OR expires_at > clock_timestamp())
+"""
+
+
+def _put_back(cursor: states.Cursor, job_id: str, task: str) -> None:
+    """Hold a job that a limit or a pause, made after its message was sent, keeps from starting.
+
+    If it has ended just now, the job is owed a message: the one that was claimed in vain is dropped.
+    """
+    if not hold(cursor, [job_id]):
+        cursor.execute(_OWE, [job_id, task])

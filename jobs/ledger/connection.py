@@ -4,7 +4,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -37,6 +38,14 @@ LOCAL_LIMITS = f"""
     SET LOCAL lock_timeout = '{LOCK_SECONDS}s';
     SET LOCAL idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_SECONDS}s'
 """
+
+
+@contextmanager
+def impatient(connection: psycopg.Connection[tuple[Any, ...]], seconds: float) -> Iterator[None]:
+    """A transaction that waits so long, and not for LOCK_SECONDS, for a lock. Raises LockNotAvailable."""
+    with connection.transaction():
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds * 1000:.0f}ms"])
+        yield
 
 
 class LedgerConnection:

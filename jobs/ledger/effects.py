@@ -187,6 +187,12 @@ def doubt(key: str) -> None:
     insist(lambda open_connection: open_connection.execute(query, [key]))
 
 
+def forget(key: str) -> None:
+    """Remove one that surely never happened, so that another with other bytes may take its key."""
+    query = "DELETE FROM jobs_effect WHERE key = %s AND state IN ('intended', 'failed') AND doubts = 0"
+    insist(lambda open_connection: open_connection.execute(query, [key]))
+
+
 def note_happened(key: str) -> None:
     """Tell on the page of a job that found the effect uncertain that it is known to have happened."""
     query = """

@@ -51,12 +51,6 @@ def hold(cursor: "Cursor", ids: Sequence[str]) -> list[str]:
     return [row[0] for row in cursor.fetchall()]
 
 
-def has_slots(cursor: "Cursor", ids: Sequence[str]) -> bool:
-    """Whether any of these jobs was let through by a limit, so that its end may let another one through."""
-    cursor.execute("SELECT EXISTS (SELECT 1 FROM jobs_slot WHERE job_id = ANY(%s) AND NOT ended)", [list(ids)])
-    return bool(cursor.fetchall()[0][0])
-
-
 def reasons_to_wait(job: Job) -> list[str]:
     """What holds a queued job back, a sentence each: "queue slow_lane: 1 running at once". Empty for any other."""
     if job.state != State.QUEUED:

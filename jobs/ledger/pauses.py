@@ -42,6 +42,8 @@ def hold_turned_away(connection: "psycopg.Connection[tuple[object, ...]]") -> No
         with connection.cursor() as cursor:
             held = set(hold(cursor, ids))
             states.owe_again(cursor, [job_id for job_id in ids if job_id not in held])
+    except psycopg.errors.LockNotAvailable:
+        _turned_away.extend(ids)  # somebody holds one of these rows, which is no reason to dispatch nothing
     except psycopg.Error:
         _turned_away.extend(ids)
         raise

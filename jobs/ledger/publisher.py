@@ -14,8 +14,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from celery import current_app
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from jobs.ledger import states
 from jobs.ledger.admission import admit
@@ -104,7 +105,7 @@ class Publisher(threading.Thread):
                 except queue.Empty:
                     break
             try:
-                self._send(group)
+                self._send_connected(group)
             except Exception as exc:
                 # Dispatchers send what is left; here, only avoid hammering what is away.
                 logger.warning("%d messages are left to the dispatchers: %s", len(group), str(exc).strip()[:200])
@@ -113,6 +114,14 @@ class Publisher(threading.Thread):
             finally:
                 for _ in group:
                     self.waiting.task_done()
+
+    def _send_connected(self, group: list[str]) -> None:
+        """Send; with a new connection if this one was ended since it was used last, as by a restart of Postgres."""
+        try:
+            self._send(group)
+        except (InterfaceError, OperationalError):
+            connection.close()
+            self._send(group)  # what had gone out and could not be marked goes twice, and is claimed once
 
     def _send(self, group: list[str]) -> None:
         if is_rabbitmq():
@@ -169,6 +178,8 @@ class Publisher(threading.Thread):
                 with transaction.atomic():
                     admitted = admit(cursor)
         except DatabaseError as exc:
+            if isinstance(exc, OperationalError) and not isinstance(exc.__cause__, psycopg.errors.LockNotAvailable):
+                raise  # the connection was ended
             logger.warning("What the limits let through is left to the dispatchers: %s", str(exc).strip()[:200])
             connection.close()
             return []

@@ -1,20 +1,23 @@
 """Gives the jobs of dead workers to others, and those that took too many with them to rest.
 
 A job is taken from a worker that has been silent for a lease, has ended, or was started again; and from one that
-lives but does not list it. The fence keeps whoever comes back from finishing it.
+lives but does not list it. Who has been silent itself finds nobody else silent: it may be that only it was away.
+The fence keeps whoever comes back from finishing what has moved on.
 """
 
 import logging
 import time
 from typing import Any
 
+import psycopg
 from celery import current_app
 from celery.app.task import Context
 from celery.exceptions import WorkerLostError
 from django.db import close_old_connections
 
 from jobs.ledger import states
-from jobs.ledger.lease import HEARTBEAT_SECONDS, LEASE_SECONDS
+from jobs.ledger.connection import impatient
+from jobs.ledger.lease import HEARTBEAT_SECONDS, LEASE_SECONDS, seconds_left
 from jobs.ledger.records import message_of
 from jobs.ledger.run import Run
 from jobs.ledger.states import LostRun
@@ -26,6 +29,8 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 #: A worker lists what it has heard of: a job claimed a moment before a heartbeat may be missing from it.
 UNLISTED_SECONDS = 2 * HEARTBEAT_SECONDS
+#: How long a sweep waits for a lock.
+PATIENCE_SECONDS = 0.05
 #: The fetched messages of a worker that is gone are owed again.
 _FETCHED = """
     WITH gone AS (
@@ -43,10 +48,11 @@ _suspects: dict[tuple[str, str], float] = {}
 
 def sweep(connection: Connection, turn: Turn) -> int:
     """Rescue what lost its worker. After an outage nothing is, until Postgres has answered for a whole lease."""
+    may_judge = turn.calm.total_seconds() > LEASE_SECONDS and seconds_left() > 0
     with connection.cursor() as cursor:
         lost = states.find_lost(cursor, lease_seconds=LEASE_SECONDS, unlisted_seconds=UNLISTED_SECONDS, limit=BATCH)
-        lost = [run for run in _confirmed(lost) if run.is_certain or turn.calm.total_seconds() > LEASE_SECONDS]
-        requeued = states.requeue(cursor, [_as_input(run) for run in lost if not _rests(run)]) if lost else []
+        lost = [run for run in _confirmed(lost) if run.is_certain or may_judge]
+        requeued = _requeue(connection, [run for run in lost if not _rests(run)])
         fetched = [row[0] for row in cursor.execute(_FETCHED, [LEASE_SECONDS]).fetchall()]
         if fetched:
             states.owe_again(cursor, fetched, "the worker that had fetched it is gone")
@@ -56,6 +62,21 @@ def sweep(connection: Connection, turn: Turn) -> int:
         elif run.id in requeued:
             logger.warning("Job %s is run again: %s", run.id, run.why)
     return len(requeued) + len(fetched)
+
+
+def _requeue(connection: Connection, lost: list[LostRun]) -> list[str]:
+    """Those that were queued again; none while somebody has locked the table, as to make an index.
+
+    The finishes of runs that are over wait for that, too, and come first when they are suspected anew after it.
+    """
+    if not lost:
+        return []
+    try:
+        with impatient(connection, PATIENCE_SECONDS), connection.cursor() as cursor:
+            return states.requeue(cursor, [_as_input(run) for run in lost])
+    except psycopg.errors.LockNotAvailable:
+        _suspects.clear()
+        return []
 
 
 def _confirmed(lost: list[LostRun]) -> list[LostRun]:

@@ -41,16 +41,21 @@ FAILED = (JobNotChanged, ScheduleUnusable, PermissionDenied)
 
 
 class OperatorCommand(BaseCommand):
-    """A command whose errors are one line, and whose data can be had as JSON."""
+    """A command whose errors are one line, and whose data can be had as JSON.
+
+    wrong_use, failed: further errors of its services that end it with 2 and with 1.
+    """
 
     requires_system_checks: list[str] = []
+    wrong_use: tuple[type[Exception], ...] = ()
+    failed: tuple[type[Exception], ...] = ()
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
-        except WRONG_USE as exc:
+        except WRONG_USE + self.wrong_use as exc:
             raise CommandError(_text(exc), returncode=2) from None
-        except FAILED as exc:
+        except FAILED + self.failed as exc:
             raise CommandError(_text(exc), returncode=1) from None
         except (OperationalError, InterfaceError) as exc:
             reason = _text(exc).splitlines()[0][:300]

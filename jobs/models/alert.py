@@ -14,6 +14,7 @@ class AlertKind(models.TextChoices):
     FAILED = "failed", "failed jobs in a window"
     OLDEST = "oldest", "backlog: seconds that the oldest job waits"
     WAITING = "waiting", "backlog: jobs that wait"
+    AGE = "age", "seconds since a task succeeded last"
 
 
 class Alert(models.Model):
@@ -26,7 +27,9 @@ class Alert(models.Model):
     name = models.CharField(max_length=100, unique=True)
     kind = models.CharField(max_length=8, choices=AlertKind)
     queue = models.CharField(max_length=64, blank=True, default="", help_text="Empty: all queues.")
-    task = models.CharField(max_length=255, blank=True, default="", help_text="Of failed jobs; empty: all tasks.")
+    task = models.CharField(
+        max_length=255, blank=True, default="", help_text="Of failed jobs; empty: all tasks. Of an age: whose."
+    )
     threshold = models.PositiveIntegerField(help_text="Reached at this many jobs, or seconds.")
     window_seconds = models.PositiveIntegerField(default=900, help_text="How far back failed jobs count.")
     for_seconds = models.PositiveIntegerField(default=0, help_text="How long it must be reached before it fires.")

@@ -8,17 +8,20 @@ from django.core.exceptions import PermissionDenied
 
 from jobs.models import AuditEntry
 
+#: Where somebody acts: page is one for people, link one that came by mail.
+Via = Literal["admin", "api", "page", "link", "command"]
+
 
 @dataclass(frozen=True)
 class Actor:
     """A person, or, without a user, whoever may run commands on the machine (who may do everything anyway)."""
 
     name: str
-    via: Literal["admin", "api", "command"]
+    via: Via
     user: Any = None
 
     @classmethod
-    def of_user(cls, user: "AbstractBaseUser | AnonymousUser", via: Literal["admin", "api"]) -> "Actor":
+    def of_user(cls, user: "AbstractBaseUser | AnonymousUser", via: Via) -> "Actor":
         return cls(name=user.get_username(), via=via, user=user)
 
     def may(self, permission: str) -> bool:

@@ -16,7 +16,7 @@ from jobs.models import Alert, AlertDelivery, AlertEvent, AlertEventKind, AlertK
 from jobs.operators.actors import Actor
 from jobs.operators.search import is_storable
 from jobs.registry import UnknownTask, find_task
-from jobs.watch import channels, delivering
+from jobs.watch import channels, delivering, of_apps
 
 MOST_EVENTS = 20
 MOST_RECIPIENTS = 20
@@ -238,13 +238,25 @@ def _check_scope(alert: Alert) -> None:
         raise AlertRefused(f"kind {str(alert.kind)[:40]!r} is unknown; choose from: {', '.join(AlertKind.values)}")
     if alert.queue and alert.queue not in QUEUES:
         raise AlertRefused(f"queue {str(alert.queue)[:60]!r} is unknown; choose from: {', '.join(QUEUES)}")
+    if alert.kind == AlertKind.AGE:
+        _check_age(alert)
+        return
     if alert.task and alert.kind != AlertKind.FAILED:
-        raise AlertRefused("task is for failed jobs alone; a backlog is watched by queue")
+        raise AlertRefused("task is for failed jobs and for ages; a backlog is watched by queue")
     if alert.task:
         try:
             find_task(alert.task)
         except UnknownTask as exc:
             raise AlertRefused(f"task is unknown: {exc}") from None
+
+
+def _check_age(alert: Alert) -> None:
+    if alert.queue:
+        raise AlertRefused("queue is for jobs; how long ago a task succeeded is watched by task alone")
+    if alert.task not in of_apps.watched_tasks():
+        known = ", ".join(of_apps.watched_tasks()) or "there is none"
+        said = f"{str(alert.task)[:60]!r} keeps no time of its last success" if alert.task else "is missing"
+        raise AlertRefused(f"task {said}; choose from: {known}")
 
 
 def _recipients(given: Any) -> list[str]:

@@ -31,13 +31,23 @@ class Finding:
     remedy: str = ""
 
 
+#: What other apps have looked at, in this order; each gives findings of its own parts, and never raises.
+_OF_APPS: list[Callable[[], list[Finding]]] = []
+
+
+def also_examine(look: Callable[[], list[Finding]]) -> None:
+    """Have the doctor look at something of an app's, once Postgres answers and all migrations are applied."""
+    if look not in _OF_APPS:
+        _OF_APPS.append(look)
+
+
 def examine() -> list[Finding]:
     """Look at everything; what needs Postgres is left out while that is away."""
     findings = [*_settings(), _postgres()]
     if findings[-1].state == "ok":
         findings.append(_migrations())
         if findings[-1].state == "ok":
-            for look in _WITH_TABLES:
+            for look in (*_WITH_TABLES, *_OF_APPS):
                 findings += look()
     return [*findings, *_broker()]
 

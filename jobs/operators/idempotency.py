@@ -32,20 +32,41 @@ def once(client: str, key: str, request: Any, enqueue: Callable[[], Enqueued]) -
     """
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     with transaction.atomic():
-        if not _lock(client, key):
-            raise KeyInUse(f"a request with the Idempotency-Key {key!r} is being answered; try again in a moment")
-        kept = IdempotencyKey.objects.filter(client=client, key=key)
-        kept.filter(created_at__lt=timezone.now() - KEPT).delete()
-        found = kept.first()
+        found = _find(client, key, digest)
         if found is not None:
-            if found.body_digest != digest:
-                raise KeyUsedForAnother(f"the Idempotency-Key {key!r} came with another body before; use a new key")
             return Enqueued(Job.objects.get(pk=found.job_id), found.folded), True
         enqueued = enqueue()
         IdempotencyKey.objects.create(
             client=client, key=key, body_digest=digest, job_id=enqueued.job.pk, folded=enqueued.folded
         )
     return enqueued, False
+
+
+def once_made(client: str, key: str, request: Any, make: Callable[[], str]) -> tuple[str, bool]:
+    """The same for what is no job: `make` returns by what it is found again, such as its number.
+
+    Returns that, and whether it was made before.
+    """
+    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+    with transaction.atomic():
+        found = _find(client, key, digest)
+        if found is not None:
+            return found.job_id, True
+        name = make()
+        IdempotencyKey.objects.create(client=client, key=key, body_digest=digest, job_id=name)
+    return name, False
+
+
+def _find(client: str, key: str, digest: str) -> IdempotencyKey | None:
+    """What is kept under a key, which is locked until the transaction ends."""
+    if not _lock(client, key):
+        raise KeyInUse(f"a request with the Idempotency-Key {key!r} is being answered; try again in a moment")
+    kept = IdempotencyKey.objects.filter(client=client, key=key)
+    kept.filter(created_at__lt=timezone.now() - KEPT).delete()
+    found = kept.first()
+    if found is not None and found.body_digest != digest:
+        raise KeyUsedForAnother(f"the Idempotency-Key {key!r} came with another body before; use a new key")
+    return found
 
 
 def _lock(client: str, key: str) -> bool:

@@ -1,5 +1,6 @@
 """Embedded Postgres and Valkey: children of this process, on Unix sockets only, under the data folder."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -112,13 +113,14 @@ class Server:
             # Another program may have that number by now, and Postgres would refuse to start beside it.
             pid_file.unlink(missing_ok=True)
             return
-        process = psutil.Process(pid)
-        process.send_signal(self.stop_signal)
-        try:
-            process.wait(_STALE_STOP_SECONDS)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(_STALE_STOP_SECONDS)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may be ending by itself: its parent has died
+            process = psutil.Process(pid)
+            process.send_signal(self.stop_signal)
+            try:
+                process.wait(_STALE_STOP_SECONDS)
+            except psutil.TimeoutExpired:
+                process.kill()
+                process.wait(_STALE_STOP_SECONDS)
 
 
 class Postgres(Server):

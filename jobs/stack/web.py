@@ -15,6 +15,8 @@ from jobs.stack.program import Tell
 ADDRESS = "127.0.0.1"
 WORKERS = 2
 THREADS = 4
+#: In bytes, the most that gunicorn takes unless there is no limit at all. What is longer is posted.
+LONGEST_REQUEST_LINE = 8190
 
 
 def bind(port: int) -> socket.socket:
@@ -46,6 +48,7 @@ class WebServer(BaseApplication):
             "timeout": 60,
             "graceful_timeout": 10,
             "keepalive": 5,
+            "limit_request_line": LONGEST_REQUEST_LINE,
             "accesslog": None,
             "loglevel": "warning",
             "control_socket_disable": True,

@@ -110,7 +110,7 @@ class Running:
         kind, *command = self.service["healthcheck"]["test"]
         return self.composed.run(self.service, ["sh", "-c", *command] if kind == "CMD-SHELL" else command)
 
-    def wait_healthy(self, timeout_seconds: float = 90) -> None:
+    def wait_healthy(self, timeout_seconds: float = 180) -> None:
         deadline = time.monotonic() + timeout_seconds
         while (probe := self.probe()).returncode != 0:
             if self.process.poll() is not None or time.monotonic() > deadline:

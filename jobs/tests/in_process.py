@@ -102,7 +102,7 @@ def at_once(*functions: Callable[[], Any]) -> None:
 
     def call(function: Callable[[], Any]) -> None:
         try:
-            start.wait(10)
+            start.wait(120)
             function()
         except BaseException as exc:
             errors.append(exc)
@@ -113,6 +113,6 @@ def at_once(*functions: Callable[[], Any]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     if errors:
         raise errors[0]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -14,8 +15,9 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 from jobs.stack.parent import before_exec
 
 _numbers = count(1)
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
+# Guards against waiting for ever, not measures: a machine with much else to do may take that long.
+READY_SECONDS = 180.0
+STOP_SECONDS = 120.0
 
 
 @dataclass
@@ -54,6 +56,8 @@ class LiveWorker:
         try:
             return self.process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
+            self._cry()
+            warnings.warn(f"worker {self.name} did not stop, and is killed:\n{self.log()[-8000:]}", stacklevel=2)
             return self.kill()
 
     def kill(self) -> int:

@@ -9,14 +9,14 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from jobs.tests.live import LiveWorkers
+from jobs.tests.live import LiveWorker, LiveWorkers
 
 _FOLDER_PREFIX = "switchyard-test-"
 _servers: list[Any] = []
@@ -28,22 +28,49 @@ def pytest_addoption() -> None:
     """Called as soon as the plugin is loaded: pytest-django reads the settings a little later."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     os.environ["SWITCHYARD_ENV_FILE"] = ""  # a developer's .env is not for tests
+    # Else every process that a test starts compiles all of our modules anew: a third of the time of its start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     _sweep()
     data = Path(tempfile.gettempdir()) / f"{_FOLDER_PREFIX}{os.getpid()}"
     data.mkdir(mode=0o755)
     os.environ["DATA"] = str(data)
     os.environ["TASK_MODULES"] = "jobs.tests.probe_tasks"
+    # Built once for all test runs of a checkout; most tests embed with what needs no building.
+    os.environ.setdefault("ENCODERS_DIR", str(Path(__file__).resolve().parents[2] / ".cache" / "encoders"))
+    os.environ.setdefault("EMBEDDING_ENCODER", "ngram")
+    # Its thread would see what other tests leave for a moment, and stand in the way of emptying tables.
+    os.environ.setdefault("SEARCH_LISTENER", "0")
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     from django.conf import settings
+    from hypothesis import HealthCheck
+    from hypothesis import settings as hypothesis_settings
 
     settings.TESTING = True
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     # Pages are rendered without collecting their static files first.
     plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+    # On a machine that is kept busy, a session of Postgres may take longer to begin than a page may wait for it.
+    settings.DATABASES["default"]["OPTIONS"]["connect_timeout"] = 60
+
+    # Each account of a test would otherwise cost a third of a second, and each refused login another.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+    # How long an example takes says something about the machine alone.
+    hypothesis_settings.register_profile("switchyard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis_settings.load_profile("switchyard")
+
+    from jobs import rates
+    from jobs.tests import emptying, order
+
+    # On a busy machine Valkey may be kept waiting for longer than a request would wait for it; counts begin anew then.
+    rates.ANSWER_SECONDS = 120.0
+    emptying.install()
+    order.install(config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -67,6 +94,14 @@ def pytest_runtestloop(session: pytest.Session) -> None:
                     raise
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    from jobs.tests import order
+
+    if order.is_one_of_several(config):
+        order.longest_first(items)
+
+
 def pytest_unconfigure() -> None:
     for server in reversed(_servers):
         server.stop()
@@ -75,13 +110,17 @@ def pytest_unconfigure() -> None:
         _remove(Path(os.environ["DATA"]))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Let this process' own senders finish before tables are emptied or dropped under them."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """Let this process' own senders finish before tables are emptied or dropped under them; look what is left."""
     from jobs.ledger import flusher, publisher
+    from jobs.tests.abandoned import abandoned
 
     publisher.drain()
     flusher.drain()
+    yield
+    if left := abandoned():
+        pytest.fail(f"its socket was closed while a thread waited on it: {', '.join(left)}; shut it down first")
 
 
 @pytest.fixture
@@ -92,6 +131,23 @@ def broker(transactional_db: None) -> Iterator[None]:
     flush_broker()
     yield
     flush_broker()
+
+
+@pytest.fixture(autouse=True)
+def _forget_rates() -> None:
+    """Nobody has asked for anything yet."""
+    from django.core.cache import caches
+
+    for cache in caches.all():
+        cache.clear()
+
+
+@pytest.fixture
+def api(db: None) -> Any:
+    """A program that may do everything."""
+    from jobs.tests.api_client import root
+
+    return root()
 
 
 @pytest.fixture
@@ -107,6 +163,28 @@ def live_worker(request: pytest.FixtureRequest, broker: None, tmp_path: Path) ->
         yield workers
     finally:
         workers.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_workers(
+    django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., LiveWorker]]:
+    """As `live_worker`, for workers that the tests of a module share.
+
+    They outlive the emptying after the module's last test: what they have written since then is emptied here.
+    """
+    workers = LiveWorkers(tmp_path_factory.mktemp("workers"))
+
+    def start(*queues: str, **options: Any) -> LiveWorker:
+        with django_db_blocker.unblock():
+            return workers(*queues, **options)
+
+    yield start
+    workers.stop()
+    from jobs.tests import emptying
+
+    with django_db_blocker.unblock():
+        emptying.empty()
 
 
 @pytest.hookimpl(wrapper=True)

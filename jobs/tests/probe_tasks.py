@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from celery import chain, group, shared_task
@@ -122,6 +123,22 @@ def policy() -> None:
 @job(name="probe.unique", unique=lambda number: f"probe:{number}", max_attempts=1)
 def unique(number: int) -> int:
     return number
+
+
+@job(name="probe.gated", max_attempts=1)
+def gated(path: str) -> str:
+    """Runs until the test has made the file: however slow the machine, it does not end before."""
+    for _ in range(6_000):
+        if Path(path).exists():
+            return "open"
+        time.sleep(0.05)
+    raise TimeoutError(f"nobody made {path}")
+
+
+@job(name="probe.gated_again", max_attempts=2)
+def gated_again(path: str) -> str:
+    """One that may lose its process, and is run again."""
+    return str(gated(path))
 
 
 @job(name="probe.long", max_attempts=1)

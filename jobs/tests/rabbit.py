@@ -15,7 +15,7 @@ from jobs.tests.stacks import free_port
 
 #: Debian's wrapper on PATH insists on one account and one node for the whole machine.
 PROGRAMS = (Path("/usr/lib/rabbitmq/bin"), Path("/usr/local/sbin"), Path("/opt/homebrew/sbin"))
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 _CONFIGURATION = """
 listeners.tcp.1 = 127.0.0.1:{port}
 log.console = true

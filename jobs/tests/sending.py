@@ -6,9 +6,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+from jobs.stack.servers import Valkey
 from jobs.tests.live import database_url
 
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 150
 _BEGIN = """
 import sys, time
 import django
@@ -16,6 +17,10 @@ django.setup()
 from jobs import tasks
 from jobs.ledger import publisher
 """
+
+
+def broker_url(server: Valkey) -> str:
+    return f"redis+socket://{server.socket}"
 
 
 def send_from_a_process(code: str, **env: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,8 +19,9 @@ import psutil
 from jobs.stack.parent import before_exec
 
 PROJECT = Path(__file__).resolve().parents[2]
-START_SECONDS = 90.0
-STOP_SECONDS = 60.0
+# Guards against waiting for ever, not measures: a machine with much else to do may take that long.
+START_SECONDS = 180.0
+STOP_SECONDS = 120.0
 
 
 class RunningStack:
@@ -70,9 +72,26 @@ class RunningStack:
         except psutil.NoSuchProcess:
             return []
 
+    def own(self, name: str) -> list[psutil.Process]:
+        """The processes with that in their name that it started itself."""
+        found = []
+        for child in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # Postgres' sessions, for example, come and go
+                if name in child.name() and child.ppid() == self.process.pid:
+                    found.append(child)
+        return found
+
     def child(self, name: str) -> psutil.Process:
         """The embedded server of that name."""
-        return next(child for child in self.children() if name in child.name() and child.ppid() == self.process.pid)
+        return self.own(name)[0]
+
+    def listening(self) -> list[str]:
+        """The addresses at which its processes listen."""
+        found = []
+        for child in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += [each.laddr.ip for each in child.net_connections() if each.status == psutil.CONN_LISTEN]
+        return found
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -105,8 +124,8 @@ class RunningStack:
 
     def leftovers(self) -> list[str]:
         """What still runs of all that was seen, and any process that works in the data folder."""
-        left = [process for process in self.seen if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-        return [str(process) for process in {*left, *working_in(self.data)}]
+        left = {process for process in self.seen if _is_alive(process)}
+        return [str(process) for process in left | {each for each in working_in(self.data) if _is_alive(each)}]
 
     def end(self) -> None:
         """Leave nothing, whatever the test did."""
@@ -115,6 +134,13 @@ class RunningStack:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.wait()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def working_in(folder: Path) -> list[psutil.Process]:
@@ -135,6 +161,9 @@ def environment(data: Path, **more: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One below those that the kernel gives away, to any client, before the server has taken it."""
+    for port in random.sample(range(12_000, 30_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")

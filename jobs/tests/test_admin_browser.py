@@ -27,6 +27,7 @@ HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>" x-init="alert(
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.long,  # minutes on a busy machine
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: install it, or set CHROMIUM to its path"),
 ]
@@ -38,6 +39,7 @@ class Watched:
     def __init__(self, page: Any, base: str) -> None:
         self.page, self.base = page, base
         self.problems: list[str] = []
+        page.set_default_timeout(120_000)  # milliseconds; a guard, not a measure
         page.on("console", lambda m: m.type in ("error", "warning") and self._note(m.text))
         page.on("pageerror", lambda error: self._note(f"exception: {error}"))
         page.on("dialog", lambda dialog: (self._note(f"dialog: {dialog.message}"), dialog.dismiss()))
@@ -60,7 +62,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *as_root])
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *as_root], timeout=120_000)
         yield running
         running.close()
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
@@ -39,13 +38,7 @@ SPEC = {"name": "Reviews", "kind": "failed", "task": "selftest.fail", "threshold
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    cache.clear()
     monkeypatch.setattr(delivering, "deliver_soon", lambda: None)
-
-
-@pytest.fixture
-def api() -> Client:
-    return root()
 
 
 def make_alert(name: str = "Failures", **fields: Any) -> Alert:
@@ -276,7 +269,7 @@ def test_an_alert_is_made_and_edited_in_the_admin() -> None:
     alert.refresh_from_db()
     assert alert.webhook_url == ""
     page = client.post(edit, {**values, "webhook_url": "ftp://x", "kind": "oldest"}).content.decode()
-    assert "task is for failed jobs alone" in page
+    assert "task is for failed jobs and for ages" in page
     assert "mail_to &#x27;x&#x27; is not an address" in client.post(edit, {**values, "mail_to": "x"}).content.decode()
 
 

@@ -17,7 +17,8 @@ from jobs.models import State
 from jobs.tests.api_client import root
 from jobs.tests.test_api_jobs import make
 
-pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
+# Each operation takes seconds, and each app brings more of them.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_no_made_up_request_is_an_error_of_ours(api_schema: Any, token: str) -> 
     for operation in operations:
         for mode in GenerationMode:
 
-            @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+            @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
             @given(case=operation.as_strategy(generation_mode=mode))
             def check(case: Any) -> None:
                 case.call_and_validate(

@@ -38,11 +38,6 @@ FIXED_KEYS = {
 }
 
 
-@pytest.fixture
-def api(db: None) -> Client:
-    return root()
-
-
 def make(job_id: str = "job-1", state: str = State.QUEUED, **fields: Any) -> Job:
     now = timezone.now()
     finished = state not in (State.SCHEDULED, State.QUEUED, State.RUNNING)
@@ -283,12 +278,12 @@ def test_a_key_whose_first_request_is_being_answered_is_told_so() -> None:
         with transaction.atomic():
             assert idempotency._lock(f"user:{user_id}", "slow")
             taken.set()
-            release.wait(20)
+            release.wait(120)
         connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    taken.wait(20)
+    assert taken.wait(120)
     body = {"task": "selftest.echo", "args": [1]}
     during = post(api, JOBS, body, **{"idempotency-key": "slow"})
     release.set()

@@ -114,7 +114,7 @@ def test_a_median_takes_the_rounds_that_have_the_key() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_bench_jobs_measures_itself_beside_celery(settings: Any, tmp_path: Path) -> None:
     settings.DATA_DIR = tmp_path
 

@@ -5,47 +5,33 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import redis
 
-from jobs.ledger.broker import SEND_SECONDS
 from jobs.models import Job, State
 from jobs.stack.servers import Valkey
-from jobs.tests.sending import send_from_a_process
+from jobs.tests.sending import broker_url, send_from_a_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """A broker of the test's own, which it may break."""
-    data = tmp_path_factory.mktemp("v")
-    server = Valkey(data, data / "s")
-    with (data / "log").open("wb") as log:
-        server.run(log)
-        yield server
-        server.stop()
-
-
-def broker_url(server: Valkey) -> str:
-    return f"redis+socket://{server.socket}"
-
-
 def send_five(server: Valkey, name: str, task: str = "echo", argument: str = "1") -> None:
-    """Send five jobs from a process of their own, and have its sends take no second, whatever the broker does."""
-    said = send_from_a_process(
+    """Send five jobs from a process of their own, none of which waits for the broker, whatever that does.
+
+    One that did would wait for longer than the process may take.
+    """
+    send_from_a_process(
         f"""
-        began = time.monotonic()
+        from celery import current_app
+        current_app.conf.broker_transport_options |= dict.fromkeys(["socket_timeout", "socket_connect_timeout"], 600)
         for n in range(5):
             tasks.{task}.apply_async(({argument},), task_id=f"{name}-{{n}}")
-        print(time.monotonic() - began)
         """,
         BROKER_URL=broker_url(server),
     )
-    assert float(said) < SEND_SECONDS  # a send that waits for the broker takes at least its time limit
 
 
 def all_succeeded(name: str) -> bool:
@@ -96,12 +82,12 @@ _STATES = """
 from celery import current_app
 from jobs import health
 from jobs.operators.health import examine
-began = time.monotonic()
 print(health.states()["broker"])
 print([f"{found.state} {found.detail}" for found in examine() if found.part == "broker"][0])
 """
 
 
+@pytest.mark.long
 def test_sends_do_not_notice_that_the_broker_is_full(valkey, live_worker, until):
     live_worker("default", BROKER_URL=broker_url(valkey))
     client = redis.Redis(unix_socket_path=str(valkey.socket))
@@ -112,22 +98,20 @@ def test_sends_do_not_notice_that_the_broker_is_full(valkey, live_worker, until)
 
     said = send_from_a_process(_STATES, BROKER_URL=broker_url(valkey)).splitlines()
     assert said == ["full", "wrong full: it takes no messages"]
-    assert Job.objects.filter(pk__startswith="full", state=State.QUEUED, sent_at=None).count() == 5
+    # A dispatcher marks what it tries to send, and takes the mark back when it is refused.
+    until(lambda: Job.objects.filter(pk__startswith="full", state=State.QUEUED, sent_at=None).count() == 5)
     client.config_set("maxmemory", "0")
     until(lambda: all_succeeded("full"), 40)
 
 
-def test_a_hung_broker_is_told_of_within_seconds(valkey):
+def test_a_hung_broker_is_told_of_and_not_waited_for(valkey):
     assert valkey.process is not None
     valkey.process.send_signal(signal.SIGSTOP)
     try:
-        said = send_from_a_process(_STATES + "print(time.monotonic() - began)", BROKER_URL=broker_url(valkey))
+        said = send_from_a_process(_STATES, BROKER_URL=broker_url(valkey))
     finally:
         valkey.process.send_signal(signal.SIGCONT)
-    readiness, doctor, seconds = said.splitlines()
-    assert readiness == "away: TimeoutError"
-    assert doctor == "wrong not reachable: away: TimeoutError"
-    assert float(seconds) < 10
+    assert said.splitlines() == ["away: TimeoutError", "wrong not reachable: away: TimeoutError"]
 
 
 @pytest.mark.long
@@ -176,6 +160,7 @@ def test_messages_that_are_wiped_are_sent_again(valkey, live_worker, until):
     until(lambda: all_succeeded("wiped"), 30)
 
 
+@pytest.mark.long
 def test_jobs_that_a_worker_had_fetched_run_after_a_restart_of_the_broker(valkey, live_worker, until):
     live_worker("default", concurrency=1, BROKER_URL=broker_url(valkey))
     send_five(valkey, "fetched", "sleep", "2")
@@ -271,9 +256,11 @@ def test_rubbish_in_the_broker_is_dropped_and_the_worker_lives(valkey, live_work
     worker = live_worker("default", BROKER_URL=broker_url(valkey))
     known = {"task": "selftest.echo", "id": "forged", "lang": "py"}
     client = redis.Redis(unix_socket_path=str(valkey.socket))
+    # Where workers listen to commands: a moment after they are ready, and anew after one that they cannot read.
+    control = "/0.celery.pidbox"
     for item in _NO_MESSAGES:
         client.rpush("default", item)
-        assert client.publish("/0.celery.pidbox", item)  # where the workers' remote control listens
+        until(partial(client.publish, control, item))
     for message in (
         *_forged_messages(known),
         _message({"task": "os.system", "id": "unknown"}, b'[["ls"], {}, {}]'),

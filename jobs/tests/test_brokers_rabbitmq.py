@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 from kombu.connection import Connection
 
-from jobs.ledger.broker import SEND_SECONDS
 from jobs.models import Job, State
 from jobs.tests.rabbit import Rabbit, program
 from jobs.tests.sending import send_from_a_process
@@ -51,6 +50,7 @@ def succeeded(prefix: str) -> int:
     return Job.objects.filter(pk__startswith=prefix, state=State.SUCCEEDED).count()
 
 
+@pytest.mark.long
 def test_jobs_chains_and_chords_run_on_rabbitmq(rabbit, live_worker, until):
     worker = live_worker("default", BROKER_URL=rabbit.url)
 
@@ -183,10 +183,9 @@ def test_sends_do_not_wait_for_a_hung_rabbitmq(rabbit, live_worker, until):
     live_worker("default", BROKER_URL=rabbit.url)
     rabbit.send(signal.SIGSTOP)
     try:
-        began = send_ten(rabbit, "hung", 0)
+        send_ten(rabbit, "hung", 0)
     finally:
         rabbit.send(signal.SIGCONT)
-    assert began < SEND_SECONDS
     until(lambda: succeeded("hung") == 10, 60)
 
 
@@ -207,15 +206,17 @@ def test_a_busy_worker_takes_no_job_that_another_could_run_on_rabbitmq(rabbit, l
         worker.kill()
 
 
-def send_ten(rabbit: Rabbit, name: str, seconds: float) -> float:
-    """Send ten jobs of so many seconds from a process of their own. Returns how long the sends took."""
-    said = send_from_a_process(
+def send_ten(rabbit: Rabbit, name: str, seconds: float) -> None:
+    """Send ten jobs of so many seconds from a process of their own.
+
+    A send that waited for the broker would wait for longer than the process may take.
+    """
+    send_from_a_process(
         f"""
-        began = time.monotonic()
+        from jobs.ledger import broker
+        broker.SEND_SECONDS = 600
         for n in range(10):
             tasks.sleep.apply_async(({seconds},), task_id=f"{name}-{{n}}")
-        print(time.monotonic() - began)
         """,
         BROKER_URL=rabbit.url,
     )
-    return float(said)

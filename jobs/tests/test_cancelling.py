@@ -5,10 +5,14 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 
 import psutil
 import pytest
-from celery import chain, current_app
+from celery import Task, chain, current_app
+from django.db import transaction
+from django.db.models import F
 
 from jobs.ledger.cancel import Mode
 from jobs.models import Job, JobEvent, State
@@ -17,7 +21,6 @@ from jobs.operators.cancelling import cancelling_of
 from jobs.operators.jobs import JobNotChanged, cancel_job, retry_job
 from jobs.tasks import echo
 from jobs.tests import cancel_tasks as tasks
-from jobs.tests.live import LiveWorkers
 from jobs.tests.programs import programs_writing_to
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -28,6 +31,11 @@ QUICK = {
     "DRAIN_SECONDS": "1",
     "TASK_MODULES": "jobs.tests.probe_tasks,jobs.tests.cancel_tasks",
 }
+#: For what is to stop after its soft limit, and on a busy machine takes a while to.
+PATIENT = {**QUICK, "CANCEL_KILL_SECONDS": "600"}
+BY_THEMSELVES = {"polite", "erring"}
+RAISED = {"sleeper", "tidy", "tree", "stubborn", "deaf", "deaf tree"}
+KILLED = {"stubborn", "deaf", "deaf tree", "forced"}
 
 
 @dataclass
@@ -43,7 +51,7 @@ class Ended:
     programs: list[int]
 
 
-def wait_for(condition, seconds=30.0):
+def wait_for(condition, seconds=90.0):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not true within {seconds} s"
@@ -52,28 +60,52 @@ def wait_for(condition, seconds=30.0):
 
 
 @pytest.fixture(scope="module")
-def stubborn_worker(django_db_setup, django_db_blocker, tmp_path_factory):
+def stubborn_worker(shared_workers):
     """A worker that gives a job a second to stop by itself, and another after its soft limit."""
-    workers = LiveWorkers(tmp_path_factory.mktemp("workers"))
-    with django_db_blocker.unblock():
-        worker = workers("default", concurrency=10, **QUICK)
-    yield worker
-    workers.stop()
+    return shared_workers("default", concurrency=6, **QUICK)
 
 
 @pytest.fixture(scope="module")
-def stopped(stubborn_worker, django_db_blocker, tmp_path_factory):
+def patient_worker(shared_workers):
+    """A worker that kills no job that stops after its soft limit."""
+    return shared_workers("fast_lane", concurrency=5, **PATIENT)
+
+
+def ask_to_stop(name, job_id):
+    """Cancel a job. Of those that stop by themselves no grace ends before: they are asked in ten minutes, so to say."""
+    with transaction.atomic():
+        cancel_job(command_actor(), job_id, force=name == "forced")
+        if name in BY_THEMSELVES:
+            later = F("cancel_requested_at") + timedelta(minutes=10)
+            Job.objects.filter(pk=job_id).update(cancel_requested_at=later)
+
+
+def note_of(kind, job_id):
+    """The worker notes what it did a moment later, when the job may have ended already."""
+    return wait_for(JobEvent.objects.filter(job_id=job_id, kind=kind).first)
+
+
+def left_running(path):
+    """The programs that write to this file and will not go; one that was killed takes a moment to be gone."""
+    with contextlib.suppress(AssertionError):
+        wait_for(lambda: not programs_writing_to(path), 60)
+    return programs_writing_to(path)
+
+
+@pytest.fixture(scope="module")
+def stopped(stubborn_worker, patient_worker, django_db_blocker, tmp_path_factory):
     """Jobs of every kind, all stopped at the same time: name → Ended."""
     folder = tmp_path_factory.mktemp("stopped")
+    patiently = partial(Task.apply_async, queue="fast_lane")
     sent = {
-        "polite": tasks.polite.delay,
-        "sleeper": tasks.sleeper.delay,
-        "tidy": lambda: tasks.tidy.delay(str(folder / "tidied")),
+        "polite": lambda: patiently(tasks.polite),
+        "sleeper": lambda: patiently(tasks.sleeper),
+        "tidy": lambda: patiently(tasks.tidy, (str(folder / "tidied"),)),
         "stubborn": tasks.stubborn.delay,
         "deaf": tasks.deaf.delay,
-        "erring": tasks.erring.delay,
+        "erring": lambda: patiently(tasks.erring),
         "forced": tasks.polite.delay,
-        "tree": lambda: tasks.tree.delay(str(folder / "tree")),
+        "tree": lambda: patiently(tasks.tree, (str(folder / "tree"),)),
         "deaf tree": lambda: tasks.tree.delay(str(folder / "deaf tree"), True),
         "overlong tree": lambda: tasks.tree_until_hard_limit.delay(str(folder / "overlong tree")),
     }
@@ -84,9 +116,11 @@ def stopped(stubborn_worker, django_db_blocker, tmp_path_factory):
         os.kill(first["forced"].pid, signal.SIGSTOP)
         for name, job_id in ids.items():
             if name != "overlong tree":
-                cancel_job(command_actor(), job_id, force=name == "forced")
+                ask_to_stop(name, job_id)
         jobs = {name: wait_for(Job.objects.filter(pk=i, finished_at__isnull=False).first) for name, i in ids.items()}
-        wait_for(lambda: JobEvent.objects.filter(job_id=ids["deaf"], kind="cancel_killed").exists())
+        for kind, names in (("cancel_soft", RAISED), ("cancel_killed", KILLED)):
+            for name in names:
+                note_of(kind, ids[name])
         yield {
             name: Ended(
                 job=job,
@@ -95,7 +129,7 @@ def stopped(stubborn_worker, django_db_blocker, tmp_path_factory):
                 stage=getattr(cancelling_of(job), "stage", ""),
                 celery_state=current_app.AsyncResult(job.pk).state,
                 child_lives=psutil.pid_exists(first[name].pid),
-                programs=programs_writing_to(folder / name),
+                programs=left_running(folder / name),
             )
             for name, job in jobs.items()
         }
@@ -223,9 +257,10 @@ def test_a_cancel_that_meets_the_end_leaves_one_end(stubborn_worker, ended):
 
 def test_snooze_runs_again_later_uses_no_attempt_and_keeps_its_chain_open(stubborn_worker, ended, until, tmp_path):
     last = chain(tasks.snoozing.s(str(tmp_path / "there"), 1.5), tasks.one_more.s()).delay()
+    long = tasks.snoozing.delay(str(tmp_path / "elsewhere"), 3600)
     first_id = last.parent.id
 
-    waiting = until(Job.objects.filter(pk=first_id, state=State.SCHEDULED).first)
+    waiting = until(Job.objects.filter(pk=long.id, state=State.SCHEDULED).first)
     assert waiting.attempts_used == 0
     job = ended(first_id)
     assert (job.state, job.attempts_used, job.max_attempts) == (State.SUCCEEDED, 1, 1)
@@ -233,7 +268,7 @@ def test_snooze_runs_again_later_uses_no_attempt_and_keeps_its_chain_open(stubbo
     assert (first.outcome, first.message) == ("snoozed", "not yet")
     assert (second.started_at - first.finished_at).total_seconds() >= 1.5
     assert JobEvent.objects.filter(job_id=first_id, kind="snoozed").exists()
-    assert last.get(timeout=20) == "after done"
+    assert last.get(timeout=120) == "after done"
 
 
 def test_discard_ends_a_job_with_its_reason_and_stops_its_chain(stubborn_worker, ended):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from celery.worker import state
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -15,6 +16,7 @@ from jobs.operators.cancelling import cancelling_of
 from jobs.operators.jobs import cancel_job
 from jobs.tests.admin_helpers import client_with, job_page_url
 from jobs.tests.factories import make_job
+from jobs.worker import cancelling
 
 pytestmark = pytest.mark.django_db
 
@@ -118,3 +120,26 @@ def test_the_command_waits_for_the_end(capsys):
 
     assert left.value.code == 1
     assert "running (asked to stop; it is still running)" in capsys.readouterr().err
+
+
+class Running:
+    """What Celery knows of a running job."""
+
+    worker_pid = 7
+
+
+def test_an_order_that_the_main_thread_saw_too_late_is_not_carried_out(monkeypatch):
+    monkeypatch.setattr(cancelling, "ANSWER_SECONDS", 0.0)
+    request = Running()
+    monkeypatch.setattr(state, "active_requests", {request})
+    watch = cancelling.Watch(None)
+    signalled: list[object] = []
+    monkeypatch.setattr(watch, "_signal", signalled.append)
+    asked = cancel.Asked("j", "c", 7, 1.0, cancel.Mode.GRACED)
+    late, in_time = (cancelling.Order(cancel.SOFT, asked, request, "it did not stop") for _ in range(2))
+
+    watch._give(late)
+    watch.orders.put(in_time)
+    watch.carry_out()
+
+    assert signalled == [in_time]

@@ -44,7 +44,7 @@ def test_a_worker_that_drains_hands_back_no_job_that_was_asked_to_stop(live_work
 
     draining.stop()
 
-    assert programs_writing_to(tmp_path / "tree") == []
+    until(lambda: not programs_writing_to(tmp_path / "tree"))
     assert Job.objects.get(pk=other.id).state == State.QUEUED
     live_worker("maintenance", concurrency=1, **SLOW)
     job = ended(asked.id, 60)

@@ -1,5 +1,6 @@
 """The operators' commands: what they print, where, and how they exit."""
 
+import argparse
 import io
 import json
 import os
@@ -11,11 +12,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
+from django.core.management import call_command, get_commands, load_command_class
 from django.core.management.base import CommandError
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from jobs.lanes import QUEUES
 from jobs.models import ApiToken, Attempt, AuditEntry, Job, State, Worker
 from jobs.operators import tokens
 from jobs.tests.live import database_url
@@ -47,7 +49,7 @@ def program(*words: str, **env: str) -> "subprocess.CompletedProcess[str]":
         env={**os.environ, "DATABASE_URL": database_url(), "SECRET_KEY": "x" * 60, **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 
@@ -221,7 +223,7 @@ def test_queues_and_workers_are_listed() -> None:
     assert (queues["default"]["waiting"], queues["default"]["workers"]) == (1, 1)
     assert (worker["name"], worker["state"], worker["running"]) == ("w1", "alive", ["r"])
     assert run("workers").splitlines()[1].split("\t")[:2] == ["w1", "alive"]
-    assert len(run("queues", "list").splitlines()) == 8
+    assert len(run("queues", "list").splitlines()) == len(QUEUES) + 1
 
 
 @pytest.mark.django_db
@@ -264,8 +266,10 @@ def test_the_doctor_names_what_is_wrong_and_what_to_do() -> None:
     row = IntervalSchedule.objects.create(every=1, period="hours")
     task = PeriodicTask.objects.create(name="late", task="selftest.echo", interval=row)
     PeriodicTask.objects.filter(pk=task.pk).update(last_run_at=timezone.now() - timedelta(hours=3))
-    end = timezone.now() + timedelta(minutes=1)
-    PeriodicTask.objects.create(name="never", task="selftest.echo", interval=row, expires=end)
+    # It ends before it begins: else it would run at the full hour, if that comes before its end.
+    end = timezone.now() + timedelta(days=1)
+    times = {"start_time": end + timedelta(days=1), "expires": end}
+    PeriodicTask.objects.create(name="never", task="selftest.echo", interval=row, **times)
     PeriodicTask.objects.create(name="done", task="selftest.echo", interval=row, one_off=True, total_run_count=1)
     PeriodicTask.objects.create(name="off", task="selftest.echo", interval=row, expires=end, enabled=False)
     now = timezone.now()
@@ -318,7 +322,7 @@ def test_without_postgres_there_is_one_clear_line(words: str) -> None:
         env={**os.environ, "DATABASE_URL": "postgres://x:secret@127.0.0.1:1/none", "SECRET_KEY": "x" * 60},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -331,9 +335,24 @@ def test_without_postgres_there_is_one_clear_line(words: str) -> None:
 def test_waiting_tells_how_the_job_ended(live_worker: Any) -> None:
     live_worker("default")
 
-    good = program("jobs", "enqueue", "selftest.echo", "value=done", "--wait", "30", "--json")
-    bad = program("jobs", "enqueue", "selftest.fail", "message=broken", "times=9", "--wait", "30")
+    good = program("jobs", "enqueue", "selftest.echo", "value=done", "--wait", "120", "--json")
+    bad = program("jobs", "enqueue", "selftest.fail", "message=broken", "times=9", "--wait", "120")
 
     assert (good.returncode, json.loads(good.stdout)["result"]) == (0, "done")
     assert bad.returncode == 1
     assert "failed: RuntimeError: broken" in bad.stderr
+
+
+def test_no_command_takes_an_argument_of_djangos_own_name() -> None:
+    """Called as a program, Django would take what is given for its own --settings or --pythonpath, and end."""
+    taken = []
+    for name, app in get_commands().items():
+        if app in ("jobs", "embeddings", "reviews", "reminders"):
+            parsers = [load_command_class(app, name).create_parser("manage.py", name)]
+            while parsers:
+                actions = parsers.pop()._actions
+                below = [action.choices for action in actions if isinstance(action, argparse._SubParsersAction)]
+                parsers += [parser for choices in below for parser in choices.values()]
+                own = [action for action in actions if action.dest in ("settings", "pythonpath")]
+                taken += [f"{name} {action.dest}" for action in own if not action.option_strings]
+    assert taken == []

@@ -29,6 +29,8 @@ from jobs.tests.live import database_url
 from jobs.tests.test_environment import documented
 
 SERVERS = {"postgres", "redis"}
+#: Against waiting for ever, not a measure.
+GUARD_SECONDS = 180
 every_service = pytest.mark.parametrize("name", sorted(services()))
 
 
@@ -120,6 +122,8 @@ def test_a_stopped_worker_has_the_time_to_drain_and_to_hand_back():
 def test_every_documented_setting_reaches_the_containers():
     fixed = {"DATA", "SWITCHYARD_ENV_FILE", "DATABASE_URL", "REDIS_URL", "BROKER_URL", "SWITCHYARD_ADMIN_PASSWORD"}
     file = (ROOT / "docker-compose.yml").read_text()
+    # Benchmarks are run from a checkout.
+    fixed |= {"BENCH_REPOSITORIES"}
 
     assert {name for name in documented() if f"${{{name}:" not in file} == fixed
 
@@ -196,7 +200,7 @@ def probe(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
         env={"DATABASE_URL": database_url(), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
 
 
@@ -210,7 +214,7 @@ def test_a_worker_with_a_fresh_heartbeat_is_healthy(report: Callable[..., None])
 @pytest.mark.parametrize(
     ("heartbeat", "why"),
     [
-        ({"age": 120}, "12"),
+        ({"age": 1200}, "the last heartbeat is 12"),  # and a few seconds, as many as this took
         ({"stopped": True}, "no default@"),
         ({"host": "elsewhere"}, "no default@"),
         ({"name": "fast_lane@here"}, "no default@"),
@@ -369,7 +373,7 @@ def send(composed: Composed) -> str:
 
 
 def wait_for_success(composed: Composed, job_id: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + GUARD_SECONDS
     with psycopg.connect(composed.environment["DATABASE_URL"], autocommit=True) as database:
         while (state := database.execute("SELECT state FROM jobs_job WHERE id = %s", [job_id]).fetchone()) != (
             "succeeded",
@@ -384,15 +388,17 @@ def check_flower(composed: Composed, job_id: str) -> None:
     user = SECRETS["FLOWER_BASIC_AUTH"]
     with pytest.raises(urllib.error.HTTPError, match="401"):
         get(f"{base}/api/tasks")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + GUARD_SECONDS
     while not (seen := get(f"{base}/api/tasks", user).get(job_id)) or seen["state"] != "SUCCESS":
         assert time.monotonic() < deadline, seen
         time.sleep(0.2)
     assert seen["name"] == "selftest.echo"
     assert seen["sent"]
-    workers = get(f"{base}/api/workers?refresh=1", user)
+    # It asks workers and gives them a second; one that is busy answers the next time.
+    while not all(worker.get("active_queues") for worker in get(f"{base}/api/workers?refresh=1", user).values()):
+        assert time.monotonic() < deadline, "a worker does not answer"
+    workers = get(f"{base}/api/workers", user)
     assert sorted(name.partition("@")[0] for name in workers) == sorted(LANES)
-    assert all(worker.get("active_queues") for worker in workers.values())
 
 
 def check_beats(composed: Composed) -> None:
@@ -401,6 +407,7 @@ def check_beats(composed: Composed) -> None:
         assert database.execute(alive).fetchone() == (2,)
 
 
+@pytest.mark.long
 def test_the_web_service_serves_what_the_image_collected(composed: Composed):
     redis = start_redis(composed)
     migrate(composed)

@@ -22,8 +22,8 @@ def kinds(job: Job) -> list[str]:
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        (lambda: probe.die.delay("exit"), "exitcode 3"),
-        (lambda: probe.die.delay("segfault"), "SIGSEGV"),
+        pytest.param(lambda: probe.die.delay("exit"), "exitcode 3", marks=pytest.mark.long),
+        pytest.param(lambda: probe.die.delay("segfault"), "SIGSEGV", marks=pytest.mark.long),
         (lambda: crash.delay(signal=9), "SIGKILL"),
         (probe.memory.delay, "OutOfMemory"),
         (probe.leave.delay, "sys.exit(3)"),

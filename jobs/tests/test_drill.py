@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -12,21 +13,31 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from jobs.drill.faults.schedules import check_ticks
 from jobs.drill.registry import Fault, Scene, faults
 from jobs.drill.report import FaultReport
 from jobs.drill.runner import Drill, Load, plan
 from jobs.drill.system import System
 from jobs.drill.verdict import Facts, Row, Sent, Verdict, judge
+from jobs.models import ScheduleTick
+from jobs.tests.factories import make_job
+from jobs.tests.live import database_url
 from jobs.tests.stacks import PROJECT, environment
 
+#: Guards against waiting for ever, not measures.
+GUARD_SECONDS = 60
 KEYS = {"fault", "sent", "finished", "lost", "run_twice", "effects_doubled", "recovered_s"}
 
 
@@ -187,6 +198,21 @@ def test_a_chords_body_is_owed_once_all_its_members_have_succeeded(state: str, l
     assert verdict([sent("a", "b", "body", kind="chord")], [row("a"), row("b", state)]).lost == lost
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("detail", "wrong"), [("", 1), ("an unfinished job with the same key took it in", 0)])
+def test_a_job_of_two_ticks_is_wrong_unless_it_took_the_second_in(detail: str, wrong: int) -> None:
+    each_minute = IntervalSchedule.objects.create(every=1, period="minutes")
+    schedule = PeriodicTask.objects.create(name="each minute", task="selftest.echo", interval=each_minute)
+    job, now = make_job(), timezone.now()
+    for minute, text in ((2, ""), (1, detail)):
+        due_at = now - timedelta(minutes=minute)
+        values = {"due_at": due_at, "at": now, "outcome": "sent", "job_id": job.pk, "detail": text}
+        ScheduleTick.objects.create(schedule=schedule, **values)
+
+    with psycopg.connect(database_url(), autocommit=True) as own:
+        assert len(check_ticks(own, 0)) == wrong
+
+
 # --- the far side and the proxy, as they run ------------------------------------------------------------------------
 
 
@@ -226,36 +252,28 @@ def test_the_judge_logs_each_call_and_knows_its_keys(talking: Callable[..., Any]
 def echo(tmp_path: Path) -> Iterator[Path]:
     """A Unix socket that answers what it is told, in capitals."""
     path = tmp_path / "echo.sock"
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
 
-    def serve(connection: socket.socket) -> None:
-        while data := connection.recv(1000):
-            connection.sendall(data.upper())
+    class Echo(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while data := self.request.recv(1000):
+                self.request.sendall(data.upper())
 
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    yield path
-    listener.close()
+    with socketserver.ThreadingUnixStreamServer(str(path), Echo) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield path
+        server.shutdown()
 
 
 @pytest.fixture
 def proxied(talking: Callable[..., Any], echo: Path) -> Iterator[tuple[socket.socket, Callable[[str], None]]]:
     process, ports = talking("proxy", f"it={echo}")
-    client = socket.create_connection(("127.0.0.1", json.loads(ports)["it"]), timeout=10)
+    client = socket.create_connection(("127.0.0.1", json.loads(ports)["it"]), timeout=GUARD_SECONDS)
 
     def order(text: str) -> None:
         process.stdin.write(f"it {text}\n".encode())
         process.stdin.flush()
-        time.sleep(0.1)
+        assert process.stdout.readline() == b"done\n"
 
     yield client, order
     client.close()
@@ -273,7 +291,7 @@ def test_the_proxy_passes_on_holds_back_and_resets(proxied: tuple[socket.socket,
         client.recv(100)
 
     order("reset")
-    client.settimeout(10)
+    client.settimeout(GUARD_SECONDS)
     with pytest.raises(ConnectionResetError):
         client.recv(100)
 
@@ -302,6 +320,8 @@ def run_drill(data: Path, *arguments: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A background process of a shell has it ignored, and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -320,7 +340,7 @@ def assert_nothing_lost(rows: list[dict[str, Any]]) -> None:
         assert found["finished"] == found["sent"]
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(900)
 def test_sixty_overlapping_faults_lose_nothing_and_do_nothing_twice(tmp_path: Path) -> None:
     rows = judged(tmp_path, "--short")
 
@@ -385,7 +405,7 @@ def test_a_drill_that_is_stopped_leaves_no_process(tmp_path: Path, number: signa
     os.kill(process.pid, number)
     process.communicate()
 
-    _, alive = psutil.wait_procs(seen, 20)
+    _, alive = psutil.wait_procs(seen, GUARD_SECONDS)
     assert not alive
     if number != signal.SIGKILL:
         assert process.returncode == 130

@@ -17,7 +17,7 @@ from jobs.effects import protocol, trying
 from jobs.effects.mail import MailServer, send_mail
 from jobs.ledger import connection as ledger_connection
 from jobs.models import Effect, EffectState
-from jobs.tests.test_effects import EXPECTED, let_the_deadline_pass, state_of
+from jobs.tests.test_effects import EXPECTED, PATIENT_SECONDS, let_the_deadline_pass, state_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,7 +59,7 @@ class Letters:
         if self._take("die after storing"):
             server.transport.abort()
         if self._take("freeze after storing"):
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(60)  # until the server's end: its client gives up before
         return "250 stored as 7"
 
     def _take(self, step: str) -> bool:
@@ -97,6 +97,9 @@ def letters() -> Letters:
 class OnAnyPort(Controller):
     """Takes a port that is free; the controller's own first connection must then learn which."""
 
+    def __init__(self, handler: Any) -> None:
+        super().__init__(handler, hostname="127.0.0.1", port=0, ready_timeout=60)  # a guard
+
     def _trigger_server(self) -> None:
         server: Any = self.server
         self.port = server.sockets[0].getsockname()[1]
@@ -105,7 +108,7 @@ class OnAnyPort(Controller):
 
 @pytest.fixture
 def server(letters: Letters) -> Iterator[MailServer]:
-    controller = OnAnyPort(letters, hostname="127.0.0.1", port=0)
+    controller = OnAnyPort(letters)
     controller.start()
     yield MailServer("127.0.0.1", controller.port)
     controller.stop()
@@ -121,9 +124,10 @@ def letter(**headers: str) -> EmailMessage:
 
 
 def send_to_its_end(key: str, server: MailServer, **options: Any) -> Any:
+    options = {"timeout_seconds": 2.0 if key.startswith("freeze") else PATIENT_SECONDS, **options}
     for _ in range(4):
         try:
-            return send_mail(key, letter(), server=server, timeout_seconds=1, **options)
+            return send_mail(key, letter(), server=server, **options)
         except effects.EffectUncertain:
             return "uncertain"
         except (*EXPECTED, smtplib.SMTPException):
@@ -179,6 +183,21 @@ def test_recipients_that_are_refused_are_told(server: MailServer, letters: Lette
 
     assert receipt["refused"] == {"nobody@example.org": "450 later"}
     assert letters.accepted[0].rcpt_tos == ["ann@example.org"]
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "about"),
+    [("refuse the sender", 550, "sender"), ("greylist", 450, "recipient"), ("refuse the text", 554, "text")],
+)
+def test_a_refusal_tells_its_code_and_what_was_refused(
+    server: MailServer, letters: Letters, step: str, status: int, about: str
+) -> None:
+    letters.step = step
+    with pytest.raises(effects.Refused) as refused:
+        send_mail("k", letter(), server=server)
+
+    assert (refused.value.status, refused.value.about) == (status, about)
+    assert state_of("k").state == EffectState.FAILED
 
 
 def test_the_text_is_not_sent_after_the_deadline(

@@ -6,7 +6,6 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
@@ -14,17 +13,12 @@ from django.test import Client
 from jobs import retention
 from jobs.models import AuditEntry, Effect, EffectState, Job, State
 from jobs.tests.admin_helpers import client_with, job_page_url, page_of, said
-from jobs.tests.api_client import caller, person, post, problem, root
+from jobs.tests.api_client import caller, person, post, problem
 from jobs.tests.factories import make_job
 
 pytestmark = pytest.mark.django_db
 V1 = "/api/v1/effects/"
 LIST = "/admin/jobs/effect/"
-
-
-@pytest.fixture(autouse=True)
-def _forget_rates() -> None:
-    cache.clear()
 
 
 def make_effect(key: str = "k", state: str = "uncertain", job: Job | None = None, **fields: Any) -> Effect:
@@ -38,11 +32,6 @@ def make_effect(key: str = "k", state: str = "uncertain", job: Job | None = None
     values |= {"created_at": now, "tried_at": now if tried else None, "deadline_at": now if tried else None}
     values |= {"done_at": now if state == "done" else None, "try_id": uuid.uuid4() if state == "tried" else None}
     return Effect.objects.create(**values)
-
-
-@pytest.fixture
-def api() -> Client:
-    return root()
 
 
 # --- REST ------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from jobs.operators.effects import decide_effect
 from jobs.tasks import effect as selftest_effect
 from jobs.tests.effect_probes import probe_effect
 from jobs.tests.far_side import FarSide
-from jobs.tests.live import LiveWorkers
+from jobs.tests.live import LiveWorker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MODULES = "jobs.tests.probe_tasks,jobs.tests.effect_probes"
@@ -29,12 +29,8 @@ def far_side() -> Iterator[FarSide]:
 
 
 @pytest.fixture(scope="module")
-def _shared(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    workers = LiveWorkers(tmp_path_factory.mktemp("workers"))
-    with django_db_blocker.unblock():
-        workers("default", concurrency=1, TASK_MODULES=MODULES)
-    yield
-    workers.stop()
+def _shared(shared_workers: Callable[..., LiveWorker]) -> None:
+    shared_workers("default", concurrency=1, TASK_MODULES=MODULES)
 
 
 @pytest.fixture

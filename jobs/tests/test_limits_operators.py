@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 
 from jobs.models import AuditEntry, Job, Limit
 from jobs.operators.actors import command_actor
@@ -20,7 +19,6 @@ V1 = "/api/v1/"
 
 @pytest.fixture(autouse=True)
 def _fresh(db: None) -> None:
-    cache.clear()
     Limit.objects.all().delete()
 
 
@@ -29,7 +27,7 @@ def patch(client: Any, path: str, body: Any) -> Any:
 
 
 def audit() -> list[tuple[str, str, str]]:
-    return list(AuditEntry.objects.order_by("at").values_list("via", "action", "target"))
+    return list(AuditEntry.objects.order_by("pk").values_list("via", "action", "target"))
 
 
 # --- REST -----------------------------------------------------------------------------------------------------------

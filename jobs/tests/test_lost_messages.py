@@ -79,8 +79,9 @@ def test_a_message_that_a_later_one_has_overtaken_is_owed_again_in_a_busy_lane(l
 
 
 def test_each_send_doubles_the_grace_of_the_next(look):
-    impatient, patient = sent_ago(12), sent_ago(12)
-    Job.objects.filter(pk=patient.pk).update(sends=2)
+    impatient, patient = sent_ago(96), sent_ago(96)  # between 8 s doubled three times, and four times
+    Job.objects.filter(pk=impatient.pk).update(sends=4)
+    Job.objects.filter(pk=patient.pk).update(sends=5)
 
     look(lost_messages.sweep)
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.test import Client
 from django.utils import timezone
@@ -15,7 +14,7 @@ from jobs.models import ApiToken, AuditEntry
 from jobs.operators import schedule_edits, tokens
 from jobs.operators.actors import Actor, command_actor
 from jobs.operators.timetables import ScheduleRefused
-from jobs.tests.api_client import caller, person, post, problem, root
+from jobs.tests.api_client import caller, person, post, problem
 from jobs.tests.test_commands import refusal, run
 
 pytestmark = pytest.mark.django_db
@@ -58,16 +57,6 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"crontab": None, "solar": {"event": "sunset", "latitude": 98, "longitude": 0}}, "solar/latitude"),
     ({"crontab": None, "solar": {"event": "sunset", "latitude": "nan", "longitude": 0}}, "solar/latitude"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _forget_rates() -> None:
-    cache.clear()
-
-
-@pytest.fixture
-def api() -> Client:
-    return root()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
@@ -29,11 +28,6 @@ SPEC: dict[str, Any] = {
 }
 POLICY = {"catch_up": "run_all", "catch_up_limit": 7, "grace_seconds": 3600}
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _forget_rates() -> None:
-    cache.clear()
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_nothing_runs_when_disabled_expired_or_done() -> None:
 
 
 def test_runs_end_at_the_expiry_and_begin_at_the_start() -> None:
-    start = datetime(2030, 1, 1, 8, 0, tzinfo=UTC)
+    start = datetime(2999, 1, 1, 8, 0, tzinfo=UTC)
     limited = crontab("0 8 * * *", start_time=start, expires=start + timedelta(days=2))
 
     assert next_runs(limited) == [start, start + timedelta(days=1)]
@@ -243,9 +243,11 @@ def test_a_token_lets_in_until_it_is_revoked() -> None:
     anna = person("anna")
     token, text = tokens.create_token(command_actor(), anna, "deploy script")
 
+    before = timezone.now().replace(second=0, microsecond=0)
     found = tokens.authenticate(text)
     assert found is not None
-    assert (found.user, found.last_used_at) == (anna, timezone.now().replace(second=0, microsecond=0))
+    assert found.user == anna
+    assert found.last_used_at in (before, timezone.now().replace(second=0, microsecond=0))
     assert len(text) == 47
     assert text not in str(ApiToken.objects.values().get())
 

@@ -16,6 +16,7 @@ from jobs.operators.jobs import discard_job, retry_job
 from jobs.tasks import echo
 from jobs.tests import probe_tasks as probe
 from jobs.tests.live import database_url
+from jobs.tests.test_running import make_due
 from jobs.worker.strategy import adopt
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +28,7 @@ def test_delay_becomes_a_row_that_succeeds(worker, ended):
     job = ended(sent.id)
 
     assert (job.task, job.args, job.state, job.attempt, job.origin) == ("probe.add", [2, 3], State.SUCCEEDED, 1, "code")
-    assert sent.get(timeout=5) == 5
+    assert sent.get(timeout=60) == 5
     attempt = job.attempts.get()
     assert (attempt.number, attempt.outcome, attempt.worker) == (1, "succeeded", worker.name)
     assert job.run_at <= job.started_at <= job.finished_at
@@ -42,14 +43,13 @@ def test_apply_async_keeps_queue_and_priority(worker, ended):
 
 
 def test_countdown_waits_in_postgres_not_in_the_broker(worker, ended):
-    sent = probe.add.apply_async((1, 1), countdown=1.5)
+    short, long = (probe.add.apply_async((1, 1), countdown=seconds) for seconds in (1.5, 600))
 
-    job = Job.objects.get(pk=sent.id)
-    assert job.state == State.SCHEDULED
-    assert job.sent_at is None
-
-    job = ended(sent.id)
+    job = ended(short.id)
     assert (job.started_at - job.created_at).total_seconds() >= 1.5
+    job = Job.objects.get(pk=long.id)
+    assert (job.state, job.sent_at) == (State.SCHEDULED, None)
+    assert (job.run_at - job.created_at).total_seconds() == 600
 
 
 def test_celery_retry_keeps_the_row_and_its_history(worker, ended):
@@ -74,7 +74,7 @@ def test_autoretry_ends_failed_when_its_retries_are_used_up(worker, ended):
 def test_chain_links_children_to_their_parents(worker, ended):
     last = chain(probe.add.s(1, 1), probe.add.s(10), probe.add.s(100)).delay()
 
-    assert last.get(timeout=20) == 112
+    assert last.get(timeout=80) == 112
 
     third = ended(last.id)
     second = ended(last.parent.id)
@@ -87,14 +87,14 @@ def test_chain_links_children_to_their_parents(worker, ended):
 def test_group_members_are_rows_of_one_group(worker):
     result = group(probe.add.s(n, n) for n in range(4)).delay()
 
-    assert result.get(timeout=20) == [0, 2, 4, 6]
+    assert result.get(timeout=80) == [0, 2, 4, 6]
     assert Job.objects.filter(group_id=result.id, state=State.SUCCEEDED).count() == 4
 
 
 def test_chord_joins_and_its_body_is_a_row_with_a_member_as_parent(worker, ended):
     body = chord([probe.add.s(n, n) for n in range(5)], probe.total.s()).delay()
 
-    assert body.get(timeout=20) == 20
+    assert body.get(timeout=80) == 20
 
     members = set(Job.objects.filter(task="probe.add").values_list("id", flat=True))
     assert ended(body.id).parent_id in members
@@ -104,7 +104,7 @@ def test_nested_canvas_completes(worker):
     inner = chord([probe.add.s(1, 1), probe.add.s(2, 2)], probe.total.s())
     result = chord([chain(probe.add.s(1, 1), probe.add.s(1)), group(probe.add.s(2, 2)), inner], probe.total.s()).delay()
 
-    assert result.get(timeout=20) == 3 + 4 + 6
+    assert result.get(timeout=80) == 3 + 4 + 6
 
 
 def test_chord_with_a_failing_member_waits_and_calls_the_errback_of_its_body(worker, until):
@@ -151,7 +151,7 @@ def test_a_job_sent_by_a_job_has_it_as_parent(worker, ended, until):
 def test_replace_ends_under_the_same_id(worker, ended, task, value):
     sent = task.delay(5)
 
-    assert sent.get(timeout=20) == value
+    assert sent.get(timeout=80) == value
     job = ended(sent.id)
     assert (job.state, job.attempts.count()) == (State.SUCCEEDED, 2)
 
@@ -176,9 +176,10 @@ def test_a_foreign_message_with_a_countdown_waits_in_postgres(worker, ended, unt
     foreign = Celery("foreign", broker=current_app.conf.broker_url, set_as_current=False)
     foreign.conf.broker_transport_options = {"priority_steps": list(range(10))}
 
-    sent = foreign.send_task("probe.add", (7, 8), queue="default", exchange="", routing_key="default", countdown=1.5)
+    sent = foreign.send_task("probe.add", (7, 8), queue="default", exchange="", routing_key="default", countdown=600)
 
     assert until(Job.objects.filter(pk=sent.id).first).state == State.SCHEDULED
+    make_due(sent.id)
     assert ended(sent.id).state == State.SUCCEEDED
 
 
@@ -236,7 +237,7 @@ def test_a_job_runs_although_its_sender_died_right_after_the_commit(worker, ende
         env={**__import__("os").environ, "DATABASE_URL": database_url(), "DJANGO_SETTINGS_MODULE": "config.settings"},
         cwd=Path(__file__).resolve().parents[2],
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert died.returncode == 9
 
@@ -275,9 +276,10 @@ def test_headers_of_the_ledgers_own_are_not_taken_from_outside(worker, ended):
 
 
 def test_a_row_of_which_no_message_can_be_made_fails_and_does_not_hold_up_the_rest(worker, ended):
-    broken = echo.apply_async((1,), countdown=0.5)
+    broken, sound = (echo.apply_async((number,), countdown=600) for number in (1, 2))
     Job.objects.filter(pk=broken.id).update(headers={"attempts_before": "abc"})
-    sound = echo.apply_async((2,), countdown=1)
+    make_due(broken.id)
+    make_due(sound.id)
 
     assert "no message can be made of it" in ended(broken.id).error
     assert ended(sound.id).state == State.SUCCEEDED
@@ -290,10 +292,10 @@ def _nested(depth: int) -> list:
     return value
 
 
-def test_nesting_within_reason_is_kept(transactional_db):
+def test_nesting_within_reason_is_kept(worker, ended):
     sent = echo.delay(_nested(100))
 
-    assert Job.objects.get(pk=sent.id).args == [_nested(100)]
+    assert ended(sent.id).args == [_nested(100)]
 
 
 @pytest.mark.parametrize("depth", [2_000, 100_000])
@@ -304,7 +306,7 @@ def test_deep_nesting_is_refused(transactional_db, depth):
     assert not Job.objects.exists()
 
 
-def test_nul_and_half_surrogates_are_replaced_not_refused(transactional_db):
+def test_nul_and_half_surrogates_are_replaced_not_refused(worker, ended):
     sent = echo.delay("a\x00b\ud800")
 
-    assert Job.objects.get(pk=sent.id).args == ["a\ufffdb?"]
+    assert ended(sent.id).args == ["a\ufffdb?"]

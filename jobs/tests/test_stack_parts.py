@@ -1,17 +1,36 @@
 import os
+import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from celery import Celery
+from django.conf import settings
+from gunicorn.config import Config  # type: ignore[import-untyped]
+from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
 
 from jobs.health import HealthMiddleware
+from jobs.stack import servers
 from jobs.stack.account import can_reach
 from jobs.stack.errors import StackError
 from jobs.stack.output import Log
 from jobs.stack.program import ForkedProgram
 from jobs.stack.servers import make_private_folder
+from jobs.stack.web import WebServer, bind
+
+
+def test_an_address_may_be_as_long_as_gunicorn_allows():
+    line = b"GET /api/v1/search/?q=" + b"x" * 8_000 + b" HTTP/1.1"
+    deployed = Config()
+    for name, value in runpy.run_path(str(settings.BASE_DIR / "deploy" / "gunicorn.conf.py")).items():
+        if name in deployed.settings:
+            deployed.set(name, value)
+    with bind(0) as listener:
+        for config in (deployed, WebServer(listener, lambda what: None).cfg):
+            request = next(RequestParser(config, iter([line + b"\r\nHost: a\r\n\r\n"]), ("127.0.0.1", 1)))
+            assert len(request.query) == 8_002
 
 
 def test_every_line_carries_its_process_name(capsys):
@@ -115,8 +134,16 @@ def test_health_can_only_be_read(rf):
     assert response.status_code == 405
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """A busy machine's servers may take longer to answer than a probe waits."""
+    monkeypatch.setattr("jobs.health.TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr("jobs.ledger.broker.ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr("jobs.ledger.broker._kept", {})
+
+
 @pytest.mark.django_db(transaction=True)
-def test_readiness_names_each_part(client):
+def test_readiness_names_each_part(client, patient):
     response = client.get("/readyz", headers={"host": "no.such.host"})
 
     assert response.status_code == 200
@@ -147,3 +174,13 @@ def test_a_broker_that_is_away_is_not_ready(client, monkeypatch, tmp_path):
     assert response.status_code == 503
     assert response.json()["parts"]["broker"].startswith("away")
     assert str(tmp_path) not in response.content.decode()
+
+
+def test_a_server_that_an_earlier_run_left_may_end_while_it_is_looked_at(tmp_path, monkeypatch):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    pid_file = tmp_path / "valkey.pid"
+    pid_file.write_text(f"{process.pid}\n")
+    monkeypatch.setattr(servers, "_works_in", lambda pid, folder: True)  # it did, a moment ago
+
+    servers.Valkey(tmp_path, tmp_path)._stop_stale(pid_file)

@@ -80,7 +80,7 @@ def blocked() -> Callable[..., None]:
     pause = threading.Event()
 
     def wait(count: int) -> None:
-        for _ in range(500):
+        for _ in range(5_000):
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
@@ -294,15 +294,15 @@ def test_a_job_is_claimed_after_the_sender_who_was_folded_into_it_has_committed(
             assert probe.unique_queued.delay("a").id == first.id
             make_job(id="written by the sender")
             folded.set()
-            may_commit.wait(20)
+            may_commit.wait(120)
 
     def take() -> None:
-        folded.wait(20)
+        folded.wait(120)
         assert claim(first.id)
         seen.append(Job.objects.filter(pk="written by the sender").exists())
 
     def release() -> None:
-        folded.wait(20)
+        folded.wait(120)
         try:
             blocked(1)
         finally:
@@ -470,16 +470,16 @@ def test_a_sender_whose_rival_rolls_back_makes_the_job_itself(blocked):
         with transaction.atomic():
             sent = probe.unique.delay(5)
             inserted.set()
-            may_end.wait(20)
+            may_end.wait(120)
             transaction.set_rollback(True)
         return sent.id
 
     def send() -> str:
-        inserted.wait(20)
+        inserted.wait(120)
         return probe.unique.delay(5).id
 
     def release() -> None:
-        inserted.wait(20)
+        inserted.wait(120)
         try:
             blocked(1)
         finally:

@@ -8,12 +8,12 @@ from django.db import connection
 
 from jobs.models import Job
 from jobs.tests import probe_tasks as probe
-from jobs.tests.test_broker_away import broker_url, valkey  # noqa: F401  (a fixture)
+from jobs.tests.sending import broker_url
 
 pytestmark = [pytest.mark.long, pytest.mark.django_db(transaction=True)]
 
 
-def test_a_send_is_folded_and_supersedes_at_once_while_the_broker_hangs(valkey, live_worker, monkeypatch):  # noqa: F811
+def test_a_send_is_folded_and_supersedes_at_once_while_the_broker_hangs(valkey, live_worker, monkeypatch):
     """What dispatchers try to send meanwhile must not be locked by them."""
     monkeypatch.setattr("jobs.ledger.door.publish_soon", lambda ids: None)
     live_worker("default", BROKER_URL=broker_url(valkey))

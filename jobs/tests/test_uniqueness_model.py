@@ -131,7 +131,7 @@ def retry(model: Model, job_id: str) -> None:
     ],
     ids=["unfinished", "queued", "debounced", "period", "superseding"],
 )
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 5)), min_size=5, max_size=20))
 def test_a_key_is_held_as_the_model_says_and_no_order_of_events_breaks(model, send, steps):
     Job.objects.all().delete()

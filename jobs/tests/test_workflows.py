@@ -171,7 +171,7 @@ def test_the_last_two_members_see_each_other_though_neither_has_committed(monkey
 
     monkeypatch.setattr(workflow, "settle", settle_slowly)
 
-    at_once(lambda: run_job(first), lambda: (is_counted.wait(10), run_job(second)))
+    at_once(lambda: run_job(first), lambda: (is_counted.wait(120), run_job(second)))
 
     run_all()
     assert value_of(result) == 6

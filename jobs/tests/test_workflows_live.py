@@ -54,6 +54,7 @@ def all_there(results):
     return Job.objects.filter(pk__in=[result.id for result in results]).count() == len(results)
 
 
+@pytest.mark.long
 def test_canvases_survive_children_that_are_killed(live_worker, until):
     worker = live_worker("default", concurrency=3)
     results = [canvas(3).delay() for _ in range(2)]

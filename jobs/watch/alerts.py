@@ -4,6 +4,7 @@ Workers' dispatchers and beats take turns in it, so it needs no queue and no job
 runs any more, and also when the last worker has died.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from psycopg.rows import class_row
 from jobs.lanes import QUEUES
 from jobs.ledger.sweeps import Connection, Turn
 from jobs.models import AlertKind
-from jobs.watch import delivering
+from jobs.watch import delivering, of_apps
 
 #: Failed jobs are counted up to this many.
 MOST_FAILED = 100_000
@@ -35,6 +36,8 @@ class Look:
     recovers: bool
 
 
+_AGES_ASKED = "SELECT DISTINCT task FROM jobs_alert WHERE enabled AND kind = 'age'"
+
 # What waits is looked for by queue and state, and by due time, in indexes of unfinished rows; nothing of it when no
 # alert asks. `now()` is the statement's, and serves indexes where clock_timestamp() would not.
 _LOOK = """
@@ -46,8 +49,9 @@ _LOOK = """
               -- Due, and nobody has sent it: every dispatcher is gone.
               SELECT queue, count(*), min(run_at), 0 FROM jobs_job
               WHERE state = 'scheduled' AND run_at < now() GROUP BY queue) AS parts
-        WHERE EXISTS (SELECT 1 FROM jobs_alert WHERE enabled AND kind <> 'failed')
+        WHERE EXISTS (SELECT 1 FROM jobs_alert WHERE enabled AND kind IN ('oldest', 'waiting'))
         GROUP BY queue),
+    ages AS (SELECT key AS task, value::float8 AS seconds FROM jsonb_each_text(%(ages)s::jsonb)),
     measured AS MATERIALIZED (
         SELECT a.id, COALESCE(CASE a.kind
             WHEN 'failed' THEN (
@@ -59,6 +63,9 @@ _LOOK = """
                     LIMIT %(most)s) AS failed)
             WHEN 'oldest' THEN (SELECT extract(epoch FROM now() - min(w.oldest)) FROM waiting AS w
                                 WHERE a.queue = '' OR w.queue = a.queue)
+            -- Of what never succeeded, since when it is watched; what could not be asked stays as it was.
+            WHEN 'age' THEN COALESCE((SELECT COALESCE(g.seconds, extract(epoch FROM now() - a.created_at))
+                                      FROM ages AS g WHERE g.task = a.task), a.value)
             ELSE (SELECT sum(w.jobs) FROM waiting AS w WHERE a.queue = '' OR w.queue = a.queue)
             END, 0)::float8 AS value,
             COALESCE((SELECT sum(w.held) FROM waiting AS w WHERE a.queue = '' OR w.queue = a.queue), 0)::int AS held
@@ -104,9 +111,15 @@ _RECOVER = f"""
 
 
 def sweep(connection: Connection, turn: Turn) -> int:
-    """Measure all alerts in one statement, write down what changed, and have its messages sent."""
+    """Measure all alerts, in one statement but for ages; write down what changed, and have its messages sent."""
+    asked = [task for (task,) in connection.execute(_AGES_ASKED)]
+    parameters = {
+        "most": MOST_FAILED,
+        "queues": list(QUEUES),
+        "ages": json.dumps(of_apps.ages(connection, asked)),
+    }
     with connection.cursor(row_factory=class_row(Look)) as cursor:
-        looks = cursor.execute(_LOOK, {"most": MOST_FAILED, "queues": list(QUEUES)}).fetchall()
+        looks = cursor.execute(_LOOK, parameters).fetchall()
     for look in looks:
         if look.fires or look.recovers:
             _change(connection, look)
@@ -135,6 +148,9 @@ def describe(look: Look) -> str:
             f"{_jobs(look.value)}{of}{where} failed in the last {seconds_text(look.window_seconds)}; "
             f"the threshold is {look.threshold:,}."
         )
+    if look.kind == AlertKind.AGE:
+        has = "has not succeeded for" if look.value >= look.threshold else "succeeded within"
+        return f"{look.task} {has} {seconds_text(look.value)}; the threshold is {seconds_text(look.threshold)}."
     held = f" Held back by a pause or a limit: {look.held:,}." if look.held else ""
     if look.kind == AlertKind.OLDEST:
         text = f"The oldest job{where} waits for {seconds_text(look.value)}" if look.value else f"No job{where} waits"

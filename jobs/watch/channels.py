@@ -1,12 +1,7 @@
 """The ways of telling people: mail, and a webhook signed after Standard Webhooks. Each raises what went wrong."""
 
 import base64
-import hmac
-import ipaddress
 import json
-import socket
-import time
-import urllib.parse
 from email.message import EmailMessage
 from typing import Any
 
@@ -14,21 +9,14 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils.crypto import salted_hmac
 
-from jobs.effects import Try, Uncertain, once, post, send_mail
+from jobs.effects import Try, Uncertain, once, send_mail, webhooks
+from jobs.effects.webhooks import SAME_MESSAGE_SECONDS, SECRET_MARK, ChannelUnusable, check_url, shown_url
 from jobs.models import Alert, AlertDelivery, AlertEvent, AlertEventKind, Channel
 
 MAIL_SECONDS = 15.0
 WEBHOOK_SECONDS = 10.0
-#: The receiver knows a message by its id, so the same one may be posted again for as long as it is tried.
-SAME_MESSAGE_SECONDS = 86_400.0
-SECRET_MARK = "whsec_"  # noqa: S105  (what every secret begins with)
 _SALT = "jobs.watch.webhook"
-#: Translates to the IPv4 address in its last four bytes.
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-
-
-class ChannelUnusable(Exception):
-    """It cannot be sent as things are; the message says what to change."""
+__all__ = ["ChannelUnusable", "allowed_addresses", "check_url", "page_url", "payload", "secret_of", "send", "shown_url"]
 
 
 def send(delivery: AlertDelivery) -> None:
@@ -104,20 +92,6 @@ def _secret(alert: Alert) -> bytes:
     return salted_hmac(_SALT, f"{alert.pk}:{alert.webhook_key}", algorithm="sha256").digest()
 
 
-def signature(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """HMAC-SHA256 over `id.timestamp.body`, as the header `webhook-signature` has it."""
-    digest = hmac.digest(secret, f"{message_id}.{timestamp}.".encode() + body, "sha256")
-    return f"v1,{base64.b64encode(digest).decode()}"
-
-
-def shown_url(url: str) -> str:
-    """What may be shown of a webhook's URL: chat services put their secret into its path."""
-    if not url:
-        return ""
-    parts = urllib.parse.urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
-
-
 def payload(event: AlertEvent) -> dict[str, Any]:
     """The message's body."""
     alert = event.alert
@@ -145,16 +119,8 @@ def _post(delivery: AlertDelivery, alert: Alert) -> None:
     message_id = f"msg_alert_{delivery.event_id}"
 
     def call(attempt: Try) -> dict[str, Any]:
-        timestamp = int(time.time())
         sent = bytes(attempt.request or body)
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "Switchyard",
-            "webhook-id": message_id,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": signature(_secret(alert), message_id, timestamp, sent),
-        }
-        return {"status": post(attempt, alert.webhook_url, sent, headers, addresses=addresses).status}
+        return webhooks.send(attempt, alert.webhook_url, _secret(alert), message_id, sent, addresses)
 
     once(
         _key(delivery),
@@ -168,45 +134,6 @@ def _post(delivery: AlertDelivery, alert: Alert) -> None:
     )
 
 
-def check_url(url: str) -> None:
-    """Raise ChannelUnusable unless it is an http or https URL with a host, and without a user."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ChannelUnusable("the webhook's URL is not well-formed") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise ChannelUnusable("the webhook's URL must begin with https:// or http:// and a host")
-    if "@" in parts.netloc:
-        raise ChannelUnusable("the webhook's URL must not hold a user or password")
-    if not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
-        raise ChannelUnusable("the webhook's URL may hold only visible ASCII characters; percent-encode the rest")
-
-
 def allowed_addresses(url: str) -> list[str]:
-    """The addresses to connect to, looked up once, so that a name cannot change its meaning after the check.
-
-    Raises ChannelUnusable for an address inside of a network, unless its host is in ALERT_WEBHOOK_HOSTS.
-    """
-    check_url(url)
-    parts = urllib.parse.urlsplit(url)
-    host = str(parts.hostname)
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        raise ChannelUnusable(f"the webhook's host {host[:100]!r} does not resolve: {exc}") from None
-    addresses = [str(info[4][0]) for info in found]
-    if host not in settings.ALERT_WEBHOOK_HOSTS and not all(_is_public(address) for address in addresses):
-        raise ChannelUnusable(
-            f"the webhook's host {host[:100]!r} has a private address; allow it in ALERT_WEBHOOK_HOSTS"
-        )
-    return addresses
-
-
-def _is_public(address: str) -> bool:
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    embedded = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None)
-    if parsed in _NAT64:
-        embedded = ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF)
-    return parsed.is_global and not parsed.is_multicast and (embedded is None or embedded.is_global)
+    """The addresses to connect to. Raises ChannelUnusable for a private one whose host ALERT_WEBHOOK_HOSTS lacks."""
+    return webhooks.allowed_addresses(url, settings.ALERT_WEBHOOK_HOSTS, "ALERT_WEBHOOK_HOSTS")

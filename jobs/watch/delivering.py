@@ -8,7 +8,7 @@ from django.db import close_old_connections, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from jobs.effects import EffectPostponed, EffectUncertain
+from jobs.effects import EffectPostponed
 from jobs.ledger.records import clean_text
 from jobs.ledger.sweeps import Connection
 from jobs.models import AlertDelivery, DeliveryState
@@ -93,7 +93,7 @@ def deliver(delivery: AlertDelivery) -> None:
         return
     except Exception as exc:
         error = clean_text(" ".join(f"{type(exc).__name__}: {exc}".split()))[:1000]
-        gives_up = isinstance(exc, EffectUncertain) or delivery.attempts >= MOST_ATTEMPTS
+        gives_up = getattr(exc, "is_final", False) or delivery.attempts >= MOST_ATTEMPTS
         pause = FIRST_PAUSE * 2 ** min(delivery.attempts - 1, MOST_ATTEMPTS)
         state = DeliveryState.FAILED if gives_up else DeliveryState.WAITING
         row.update(state=state, error=error, next_at=Now() + pause)

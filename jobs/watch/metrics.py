@@ -20,6 +20,7 @@ from jobs.ledger import broker
 from jobs.models import RollUp
 from jobs.operators.effects import effect_figures
 from jobs.operators.queues import workers
+from jobs.watch import of_apps
 from jobs.watch.rollup import BOUNDS
 
 STATES = ("waiting", "held", "scheduled", "running")
@@ -52,11 +53,12 @@ class LedgerCollector(Collector):
     """One scrape. Raises Django's database errors while Postgres is away."""
 
     def collect(self) -> Iterator[Metric]:
-        """All families, in a fixed order."""
+        """All families, in a fixed order; those of other apps last."""
         yield from _depth()
         yield from _workers()
         yield from _counts(RollUp.objects.all())
         yield from _rest()
+        yield from of_apps.collected()
 
 
 def registry() -> CollectorRegistry:

@@ -1,8 +1,10 @@
 """The Celery app class: lanes as queues, the ledger as message layer, task class and backend."""
 
+from importlib import import_module
 from typing import Any
 
 from celery import Celery, signals
+from django.conf import settings
 
 from jobs.lanes import DEFAULT_QUEUE
 from jobs.ledger import broker
@@ -52,6 +54,12 @@ def _apply_defaults(sender: Celery, source: Any, **_: Any) -> None:
     broker.configure(conf)
     # Keep Django's connection between tasks; LedgerTask closes an old or broken one before it is used.
     conf["CELERY_DB_REUSE_MAX"] = 1_000_000_000
+
+
+@signals.worker_init.connect
+def _on_start(**_: Any) -> None:
+    """Load what jobs make links by, once for all children."""
+    import_module(settings.ROOT_URLCONF)
 
 
 @signals.worker_process_init.connect

@@ -1,5 +1,6 @@
 """What runs inside a worker's main process beside Celery: the dispatcher and the heartbeat."""
 
+import contextlib
 import logging
 import threading
 from typing import Any
@@ -14,15 +15,18 @@ from jobs.ledger import lease, states
 from jobs.ledger.connection import AWAY, LedgerConnection
 from jobs.ledger.dispatcher import Dispatcher
 from jobs.ledger.lease import HEARTBEAT_SECONDS
-from jobs.worker import memory
+from jobs.worker import forgotten, memory
 from jobs.worker.draining import Drain
-from jobs.worker.heartbeat import fetched_before, leave, memory_bytes, namesake, report
+from jobs.worker.heartbeat import begin, fetched_before, leave, memory_bytes, namesake, report
 from jobs.worker.request import all_of
 
 logger = logging.getLogger(__name__)
 
 RECYCLING_SECONDS = 0.5
 MAX_LISTED = 1000
+#: After a heartbeat that could not be written.
+AGAIN_SECONDS = 1.0
+MEMORY_EVERY_SECONDS = 60.0
 
 
 class DispatcherStep(bootsteps.StartStopStep):
@@ -87,12 +91,14 @@ class HeartbeatStep(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
+        begin()  # before the pool forks its children, whose first jobs are then younger than their worker
         lease.begin()  # before the pool forks its children, which share it
         memory.begin()
 
     def start(self, parent: Any) -> None:
         _refuse_namesake(str(parent.hostname))
         heartbeat = Heartbeat(parent)
+        heartbeat.beat()  # before the first message is fetched: its job needs a lease
         heartbeat.start()
         signals.worker_shutdown.connect(heartbeat.leave, weak=False)
 
@@ -122,16 +128,29 @@ class Heartbeat(threading.Thread):
         self.gone = threading.Event()
         self.beats = 0
         self.memory: int | None = None
+        self.memory_due_at = 0.0
 
     def run(self) -> None:
         while not self.gone.is_set():
-            try:
-                self.connection.use(self._beat)
-            except AWAY as exc:
-                logger.warning("The heartbeat waits for Postgres: %s", str(exc).strip()[:200])
-            except psycopg.Error:
-                logger.exception("The heartbeat could not be written")
-            self.gone.wait(HEARTBEAT_SECONDS)
+            began = lease.clock()
+            pause = HEARTBEAT_SECONDS if self.beat() else min(AGAIN_SECONDS, HEARTBEAT_SECONDS)
+            # Walks /proc, which may take long.
+            if lease.clock() >= self.memory_due_at:
+                self.memory_due_at = lease.clock() + MEMORY_EVERY_SECONDS
+                self.memory = memory_bytes()
+            self.gone.wait(max(0.0, pause - (lease.clock() - began)))
+
+    def beat(self) -> bool:
+        """Write the row once, if Postgres is there. Returns whether it was written."""
+        try:
+            self.connection.use(self._beat)
+        except AWAY as exc:
+            logger.warning("The heartbeat waits for Postgres: %s", str(exc).strip()[:200])
+            return False
+        except Exception:  # whatever it is: without this thread, the worker would pass for dead
+            logger.exception("The heartbeat could not be written")
+            return False
+        return True
 
     def leave(self, **_: Any) -> None:
         self.gone.set()
@@ -141,9 +160,6 @@ class Heartbeat(threading.Thread):
             logger.warning("The worker's leaving could not be written: %s", str(exc).strip()[:200])
 
     def _beat(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        # Reading the children's memory walks /proc; every minute is often enough.
-        if self.beats % 20 == 0:
-            self.memory = memory_bytes()
         name = str(self.worker.hostname)
         since = lease.clock()
         # A copy of each set: the worker's main thread changes them meanwhile.
@@ -151,14 +167,16 @@ class Heartbeat(threading.Thread):
         reserved = {request.id for request in all_of(worker_state.reserved_requests)}
         with connection.cursor() as cursor:
             if self.beats == 0 and (lost := fetched_before(cursor, name)):
-                states.owe_again(cursor, lost, "the worker that had fetched it died")
+                # Rows that somebody holds are no reason not to report; the sweep of lost messages finds them.
+                with contextlib.suppress(psycopg.errors.LockNotAvailable):
+                    states.owe_again(cursor, lost, "the worker that had fetched it died")
             report(
                 cursor,
                 name=name,
                 queues=sorted(self.worker.app.amqp.queues.consume_from),
                 children=self.worker.concurrency,
                 memory=self.memory,
-                running=active,
+                running=active | forgotten.still_run(cursor, name, forgotten.children_of(self.worker)),
                 fetched=list(reserved - active)[:MAX_LISTED],
             )
         self.beats += 1

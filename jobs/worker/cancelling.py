@@ -44,7 +44,8 @@ STOP_SIGNAL = signal.SIGUSR2
 class Order:
     """A signal to send. request: Celery's, as it was when the decision was made. text: why.
 
-    is_over: the main thread has seen it. programs: how many were killed with the child; None if nothing was done.
+    is_over: the main thread has seen it. is_withdrawn: it is not to be carried out any more. programs: how many were
+    killed with the child; None if nothing was done.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Order:
     request: Any
     text: str
     is_over: threading.Event = field(default_factory=threading.Event)
+    is_withdrawn: bool = False
     programs: int | None = None
 
 
@@ -123,7 +125,8 @@ class Watch(threading.Thread):
             except queue.Empty:
                 return
             request = order.request
-            if request in worker_state.active_requests and request.worker_pid == order.asked.pid:
+            is_meant = request in worker_state.active_requests and request.worker_pid == order.asked.pid
+            if is_meant and not order.is_withdrawn:
                 self._signal(order)
             order.is_over.set()
 
@@ -150,7 +153,11 @@ class Watch(threading.Thread):
     def _give(self, order: Order) -> None:
         """Have the main thread send a signal, and note it among the job's events."""
         self.orders.put(order)
-        if not order.is_over.wait(ANSWER_SECONDS) or order.programs is None:
+        if not order.is_over.wait(ANSWER_SECONDS):
+            # The main thread is busy, or waits for the broker. The next look decides anew: else it would find an order
+            # of each look, and raise a soft limit again and again in a job that brings away what it has.
+            order.is_withdrawn = True
+        if order.programs is None:
             return
         asked = order.asked
         if order.kind == SOFT:

@@ -13,6 +13,7 @@ from celery.worker.consumer import Consumer
 from jobs.ledger import states
 from jobs.ledger.broker import is_rabbitmq
 from jobs.ledger.connection import LONGEST_PAUSE_SECONDS, finishes
+from jobs.worker import forgotten
 from jobs.worker.free_children import FreeChildrenOnly
 from jobs.worker.transport import RUBBISH_ERRORS, log_rubbish
 
@@ -105,6 +106,7 @@ class LedgerConsumer(Consumer):
             for request in tuple(worker_state.reserved_requests)
             if request not in worker_state.active_requests
         ]
+        forgotten.note(waiting)
         try:
             super().on_close()
         except StopIteration:

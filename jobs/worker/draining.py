@@ -40,11 +40,20 @@ class Drain:
 
         Without Postgres nothing can be handed back: the jobs are rescued later, as if the worker had died.
         """
+        try:
+            self._end_jobs(seconds)
+        except Exception:
+            # Else the main thread would wait for ever for children that are suspended.
+            logger.exception("The worker ends without having ended all of its children in order")
+        finally:
+            os._exit(0)
+
+    def _end_jobs(self, seconds: float) -> None:
         name = str(self.worker.hostname)
         text = f"its worker {name} was stopped, and it did not end within {seconds:g} s"
         # Stopped, no child can do anything between the handing back and its end.
         for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.Error):
                 process.suspend()
         try:
             handed = LedgerConnection(durable=True).use(lambda connection: _give_back(connection, name, text))
@@ -53,7 +62,6 @@ class Drain:
             logger.warning("Running jobs could not be handed back: %s", str(exc).strip()[:200])
         for child in psutil.Process().children():
             processes.end_child(child.pid)
-        os._exit(0)
 
 
 def _give_back(connection: psycopg.Connection[tuple[Any, ...]], name: str, text: str) -> int:
@@ -72,6 +80,8 @@ def _give_back(connection: psycopg.Connection[tuple[Any, ...]], name: str, text:
             for run in states.running_of(cursor, name)
         ]
         handed = states.requeue(cursor, runs)
-        states.owe_again(cursor, fetched, "the worker that had fetched it was stopped")
         leave(cursor, name)
+        # Last, as it may find that somebody holds one of these rows; the sweep of lost messages would see to them.
+        with contextlib.suppress(psycopg.errors.LockNotAvailable):
+            states.owe_again(cursor, fetched, "the worker that had fetched it was stopped")
     return len(handed)

@@ -3,16 +3,27 @@
 import json
 import os
 import socket
-import time
 from collections.abc import Collection
 
 import psutil
 
+from jobs.ledger.lease import clock
 from jobs.ledger.states import Cursor
 
 #: When each process began to report: forked from one that has loaded this module, it is not as old as that one. A row
 #: that is written anew must not tell that the process is new: its jobs would be taken from it.
 _began: dict[int, float] = {}
+
+#: Names whose end this process has written: a report that comes after it would show a worker that has died.
+_left: set[str] = set()
+
+
+def begin() -> None:
+    """Note that this process begins now; called before it can run anything. Without it, the first report begins it.
+
+    A job that was claimed before its worker's beginning is taken for one of an earlier worker of that name.
+    """
+    _began.setdefault(os.getpid(), clock())
 
 
 def report(
@@ -25,10 +36,12 @@ def report(
     running: Collection[str] = (),
     fetched: Collection[str] = (),
 ) -> None:
-    """Write this process' heartbeat, by Postgres' clock, in one statement.
+    """Write this process' heartbeat, by Postgres' clock, in one statement; nothing once it has left.
 
     running: ids of the jobs that its children run. fetched: ids of the messages that wait in it for a free child.
     """
+    if name in _left:
+        return
     cursor.execute(
         """
         INSERT INTO jobs_worker (name, host, pid, queues, children, memory_bytes, version, running, fetched,
@@ -53,9 +66,14 @@ def report(
             os.environ.get("SWITCHYARD_VERSION", ""),
             json.dumps(list(running)),
             json.dumps(list(fetched)),
-            time.monotonic() - _began.setdefault(os.getpid(), time.monotonic()),
+            _age_seconds(),
         ],
     )
+
+
+def _age_seconds() -> float:
+    begin()
+    return clock() - _began[os.getpid()]
 
 
 def namesake(cursor: Cursor, name: str, lease_seconds: float) -> int | None:
@@ -86,8 +104,12 @@ def fetched_before(cursor: Cursor, name: str) -> list[str]:
 
 
 def leave(cursor: Cursor, name: str) -> None:
-    """Note that this process ended in order."""
-    cursor.execute("UPDATE jobs_worker SET stopped_at = clock_timestamp() WHERE name = %s", [name])
+    """Note that this process ended in order. A row that another process of this name writes by now stays as it is."""
+    _left.add(name)
+    cursor.execute(
+        "UPDATE jobs_worker SET stopped_at = clock_timestamp() WHERE name = %s AND host = %s AND pid = %s",
+        [name, socket.gethostname(), os.getpid()],
+    )
 
 
 def memory_bytes() -> int | None:

@@ -43,13 +43,19 @@ def end_child(pid: int, *, is_dead: bool = False) -> int:
 
     is_dead: it has been waited for, so its number may be another process' by now.
     """
-    is_there = not is_dead and _parent(pid) == os.getpid()
-    if is_there:
-        os.kill(pid, signal.SIGSTOP)  # so that it starts nothing more
+    if not is_dead:
+        _signal_child(pid, signal.SIGSTOP)  # so that it starts nothing more
     ended = end_programs_of(pid)
-    if is_there:
-        os.kill(pid, signal.SIGKILL)
+    if not is_dead:
+        _signal_child(pid, signal.SIGKILL)
     return ended
+
+
+def _signal_child(pid: int, number: signal.Signals) -> None:
+    """Unless it is gone: it may end by itself, and another thread have waited for it."""
+    with contextlib.suppress(ProcessLookupError):
+        if _parent(pid) == os.getpid():
+            os.kill(pid, number)
 
 
 def end_programs_of(pid: int, *, since: float = 0.0) -> int:

@@ -1,5 +1,6 @@
 """Faults of workers and of the jobs themselves."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -114,7 +115,8 @@ def out_of_memory(scene: Scene) -> None:
             scene.note_hit("id = %s AND state = 'running'", job_id)
     finally:
         for left in (group / "cgroup.procs").read_text().split():
-            (parent / "cgroup.procs").write_text(left)
+            with contextlib.suppress(ProcessLookupError):
+                (parent / "cgroup.procs").write_text(left)
         wait_for(lambda: _removed(group), "the memory group to empty", 20)
 
 

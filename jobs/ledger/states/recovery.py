@@ -28,14 +28,16 @@ class LostRun:
     is_unlisted: bool
 
 
-# Each queue by name, because the index of unfinished rows begins with it.
+# Each queue by name, because the index of unfinished rows begins with it. A claim is a sign of life, like a heartbeat:
+# a worker that was frozen, or cut off, claims its next job perhaps a moment before it reports again. A row that is held
+# is passed over: its run may be over, and its finish be waiting for whoever holds it.
 _LOST = """
     SELECT j.id, j.claim_id::text, j.task, j.queue, j.worker, j.pid, j.attempt, j.crashes,
            j.cancel_requested_at IS NOT NULL AS is_cancel_requested, j.reason AS cancel_reason,
            CASE WHEN w.name IS NULL THEN 'its worker ' || j.worker || ' is not known any more'
                 WHEN w.stopped_at >= j.started_at THEN 'its worker ' || j.worker || ' has ended'
                 WHEN w.started_at > j.started_at THEN 'its worker ' || j.worker || ' was started again'
-                WHEN w.heartbeat_at < now() - make_interval(secs => %(lease)s)
+                WHEN GREATEST(w.heartbeat_at, j.started_at) < now() - make_interval(secs => %(lease)s)
                 THEN 'its worker ' || j.worker || ' has been silent for '
                      || round(extract(epoch FROM now() - w.heartbeat_at)) || ' s'
                 ELSE 'its worker ' || j.worker || ' does not list it as running' END AS why,
@@ -47,15 +49,15 @@ _LOST = """
         (w.name IS NULL AND j.started_at < now() - make_interval(secs => %(lease)s))
         OR w.stopped_at >= j.started_at
         OR w.started_at > j.started_at
-        OR w.heartbeat_at < now() - make_interval(secs => %(lease)s)
+        OR GREATEST(w.heartbeat_at, j.started_at) < now() - make_interval(secs => %(lease)s)
         OR (w.heartbeat_at > j.started_at + make_interval(secs => %(unlisted)s)
             AND NOT w.running ? j.id AND NOT w.fetched ? j.id))
-    ORDER BY j.started_at LIMIT %(limit)s
+    ORDER BY j.started_at LIMIT %(limit)s FOR UPDATE OF j SKIP LOCKED
 """
 
 
 def find_lost(cursor: Cursor, *, lease_seconds: float, unlisted_seconds: float, limit: int) -> list[LostRun]:
-    """Running rows whose worker is silent, gone or another process, or does not list them."""
+    """Running rows, held by nobody, whose worker is silent, gone or another process, or does not list them."""
     cursor.execute(
         _LOST,
         {"lease": lease_seconds, "unlisted": unlisted_seconds, "limit": limit, "queues": list(QUEUES)},
@@ -104,9 +106,15 @@ def requeue(cursor: Cursor, runs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def running_of(cursor: Cursor, worker: str) -> list[dict[str, Any]]:
-    """The claims that a worker's children hold: id, claim_id, pid."""
+    """The claims that a worker's children hold: id, claim_id, pid, task, seconds that it has run, and since it was
+    asked to stop (None if it was not).
+    """
     cursor.execute(
-        "SELECT id, claim_id::text, pid FROM jobs_job WHERE queue = ANY(%s) AND state = 'running' AND worker = %s",
+        """
+        SELECT id, claim_id::text, pid, task, extract(epoch FROM clock_timestamp() - started_at)::float AS seconds,
+               extract(epoch FROM clock_timestamp() - cancel_requested_at)::float AS asked_seconds
+        FROM jobs_job WHERE queue = ANY(%s) AND state = 'running' AND worker = %s
+        """,
         [list(QUEUES), worker],
     )
     return rows(cursor)

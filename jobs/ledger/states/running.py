@@ -71,6 +71,40 @@ def succeed(cursor: Cursor, finishes: Iterable[Mapping[str, Any]]) -> set[str]:
     return {row[0] for row in cursor.fetchall()}
 
 
+_END_ATTEMPT = """
+    WITH held AS (
+        SELECT id, claim_id, attempt, worker, pid, started_at, clock_timestamp() AS ended
+        FROM jobs_job WHERE id = %(id)s AND claim_id = %(claim)s AND state = 'running' FOR UPDATE),
+    ended AS (
+        UPDATE jobs_job AS j
+        SET state = %(state)s::text, claim_id = NULL, sent_at = NULL, sends = 0, held = false,
+            error = %(error)s::text,
+            crashes = j.crashes + %(crashes)s::int, uncounted = j.uncounted + %(uncounted)s::int,
+            -- Who asked a running job to stop has been noted already; what made it stop is added.
+            reason = CASE WHEN %(state)s::text = 'cancelled'
+                          THEN concat_ws('; ', COALESCE(NULLIF(j.reason, ''), %(reason)s), NULLIF(%(message)s, ''))
+                          ELSE %(reason)s::text END,
+            finished_at = CASE WHEN %(finished)s::bool THEN h.ended END,
+            run_at = CASE WHEN %(forever)s::bool THEN '9000-01-01T00:00Z'
+                          WHEN %(delay)s::float8 IS NOT NULL THEN h.ended + make_interval(secs => %(delay)s::float8)
+                          WHEN %(run_at)s::timestamptz IS NOT NULL THEN %(run_at)s::timestamptz
+                          ELSE j.run_at END,
+            task = COALESCE(%(task)s::text, j.task), args = COALESCE(%(args)s::jsonb, j.args),
+            kwargs = COALESCE(%(kwargs)s::jsonb, j.kwargs), embed = COALESCE(%(embed)s::jsonb, j.embed),
+            queue = COALESCE(%(queue)s::text, j.queue),
+            headers = j.headers || COALESCE(%(headers)s::jsonb, '{}'::jsonb),
+            max_attempts = GREATEST(j.max_attempts, CASE WHEN %(finished)s::bool THEN 0
+                                                         ELSE j.attempt - j.uncounted - %(uncounted)s::int + 1 END)
+        FROM held AS h WHERE j.id = h.id RETURNING j.id)
+    INSERT INTO jobs_attempt (job_id, number, worker, pid, claim_id, started_at, finished_at, outcome, error_class,
+                              message, traceback)
+    SELECT h.id, h.attempt, h.worker, h.pid, h.claim_id, h.started_at, h.ended, %(outcome)s, %(error_class)s,
+           %(message)s, %(traceback)s
+    FROM held AS h JOIN ended USING (id)
+    RETURNING job_id
+"""
+
+
 def end_attempt(
     cursor: Cursor,
     job_id: str,
@@ -97,38 +131,7 @@ def end_attempt(
     """
     finished = state not in (State.SCHEDULED, State.QUEUED)
     cursor.execute(
-        """
-        WITH held AS (
-            SELECT id, claim_id, attempt, worker, pid, started_at, clock_timestamp() AS ended
-            FROM jobs_job WHERE id = %(id)s AND claim_id = %(claim)s AND state = 'running' FOR UPDATE),
-        ended AS (
-            UPDATE jobs_job AS j
-            SET state = %(state)s::text, claim_id = NULL, sent_at = NULL, sends = 0, held = false,
-                error = %(error)s::text,
-                crashes = j.crashes + %(crashes)s::int, uncounted = j.uncounted + %(uncounted)s::int,
-                -- Who asked a running job to stop has been noted already; what made it stop is added.
-                reason = CASE WHEN %(state)s::text = 'cancelled'
-                              THEN concat_ws('; ', COALESCE(NULLIF(j.reason, ''), %(reason)s), NULLIF(%(message)s, ''))
-                              ELSE %(reason)s::text END,
-                finished_at = CASE WHEN %(finished)s::bool THEN h.ended END,
-                run_at = CASE WHEN %(forever)s::bool THEN '9000-01-01T00:00Z'
-                              WHEN %(delay)s::float8 IS NOT NULL THEN h.ended + make_interval(secs => %(delay)s::float8)
-                              WHEN %(run_at)s::timestamptz IS NOT NULL THEN %(run_at)s::timestamptz
-                              ELSE j.run_at END,
-                task = COALESCE(%(task)s::text, j.task), args = COALESCE(%(args)s::jsonb, j.args),
-                kwargs = COALESCE(%(kwargs)s::jsonb, j.kwargs), embed = COALESCE(%(embed)s::jsonb, j.embed),
-                queue = COALESCE(%(queue)s::text, j.queue),
-                headers = j.headers || COALESCE(%(headers)s::jsonb, '{}'::jsonb),
-                max_attempts = GREATEST(j.max_attempts, CASE WHEN %(finished)s::bool THEN 0
-                                                             ELSE j.attempt - j.uncounted - %(uncounted)s::int + 1 END)
-            FROM held AS h WHERE j.id = h.id RETURNING j.id)
-        INSERT INTO jobs_attempt (job_id, number, worker, pid, claim_id, started_at, finished_at, outcome, error_class,
-                                  message, traceback)
-        SELECT h.id, h.attempt, h.worker, h.pid, h.claim_id, h.started_at, h.ended, %(outcome)s, %(error_class)s,
-               %(message)s, %(traceback)s
-        FROM held AS h JOIN ended USING (id)
-        RETURNING job_id
-        """,
+        _END_ATTEMPT,
         {
             "id": job_id,
             "claim": claim_id,
@@ -144,16 +147,25 @@ def end_attempt(
             "crashes": int(is_crash),
             "uncounted": int(not is_counted),
             "delay": delay_seconds,
-            "run_at": own.run_at if own else None,
-            "task": own.task if own else None,
-            "queue": own.queue if own else None,
-            "args": json.dumps(own.args) if own else None,
-            "kwargs": json.dumps(own.kwargs) if own else None,
-            "embed": json.dumps(own.embed) if own else None,
-            "headers": json.dumps({**own.headers, "edited": 1}) if own else None,
+            **_content(own),
         },
     )
     return bool(cursor.fetchall())
+
+
+def _content(own: Record | None) -> dict[str, Any]:
+    """What replaces the row's content; None keeps a column as it is."""
+    if own is None:
+        return dict.fromkeys(("run_at", "task", "queue", "args", "kwargs", "embed", "headers"))
+    return {
+        "run_at": own.run_at,
+        "task": own.task,
+        "queue": own.queue,
+        "args": json.dumps(own.args),
+        "kwargs": json.dumps(own.kwargs),
+        "embed": json.dumps(own.embed),
+        "headers": json.dumps({**own.headers, "edited": 1}),
+    }
 
 
 _SUPERSEDED = """

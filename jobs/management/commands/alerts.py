@@ -140,7 +140,7 @@ def _add_alert(parser: ArgumentParser) -> None:
 
 def _add_fields(parser: ArgumentParser, *, threshold_needed: bool) -> None:
     parser.add_argument("--queue", help="watch this queue alone; '' for all")
-    parser.add_argument("--task", help="count failed jobs of this task alone; '' for all")
+    parser.add_argument("--task", help="count failed jobs of this task alone, '' for all; or whose age is watched")
     parser.add_argument("--threshold", type=int, required=threshold_needed, help="jobs, or seconds, that it fires at")
     parser.add_argument("--window-seconds", type=int, help="how far back failed jobs count")
     parser.add_argument("--for-seconds", type=int, help="how long the threshold must be reached before it fires")

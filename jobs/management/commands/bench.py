@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.bench.figures import Options, Report
-from jobs.bench.registry import Benchmark, UnknownBenchmark, benchmarks, find
+from jobs.bench.registry import Benchmark, UnknownBenchmark, UnknownPart, benchmarks, find
 from jobs.bench.stack import BenchError
 from jobs.stack.errors import StackError
 
@@ -27,6 +27,21 @@ class Command(BaseCommand):
         parser.add_argument("--tasks", type=int, help="how much is measured in a round")
         parser.add_argument("--quick", action="store_true", help="a smoke test: its figures mean little")
         parser.add_argument("--history", type=int, default=0, metavar="N", help="measure beside N finished jobs, too")
+        parser.add_argument(
+            "--only",
+            action="append",
+            default=[],
+            metavar="PART",
+            help="a part, or several with commas; `list` names them",
+        )
+        parser.add_argument("--large", action="store_true", help="also what takes long and much memory")
+        parser.add_argument(
+            "--repo",
+            action="append",
+            default=[],
+            metavar="PATH",
+            help="of reviews: a git repository whose history is reviewed; several times for several",
+        )
 
     def handle(self, *, name: str, **options: Any) -> None:
         for number in ("rounds", "tasks"):
@@ -37,8 +52,10 @@ class Command(BaseCommand):
         if name == "list":
             self._list(as_json=options["json"])
             return
-        wanted = Options(options["rounds"], options["tasks"], options["quick"], options["history"])
-        reports = [self._run(benchmark, wanted) for benchmark in self._chosen(name)]
+        only = tuple(part.strip() for parts in options["only"] for part in parts.split(",") if part.strip())
+        counts = (options["rounds"], options["tasks"], options["quick"], options["history"])
+        wanted = Options(*counts, only=only, large=options["large"], repositories=tuple(options["repo"]))
+        reports = [self._run(benchmark, wanted) for benchmark in self._chosen(name, only)]
         if options["json"]:
             answers = [report.as_json() for report in reports]
             self.stdout.write(json.dumps(answers if name == "all" else answers[0], indent=1))
@@ -46,11 +63,14 @@ class Command(BaseCommand):
             for report in reports:
                 self._show(report)
 
-    def _chosen(self, name: str) -> list[Benchmark]:
+    def _chosen(self, name: str, only: tuple[str, ...]) -> list[Benchmark]:
         try:
-            return benchmarks() if name == "all" else [find(name)]
-        except UnknownBenchmark as exc:
+            chosen = benchmarks() if name == "all" else [find(name)]
+            for benchmark in chosen:
+                benchmark.check_parts(only)
+        except (UnknownBenchmark, UnknownPart) as exc:
             raise CommandError(str(exc.args[0]), returncode=2) from None
+        return chosen
 
     def _run(self, benchmark: Benchmark, options: Options) -> Report:
         try:
@@ -63,21 +83,27 @@ class Command(BaseCommand):
         return report
 
     def _list(self, *, as_json: bool) -> None:
-        known = [{"name": benchmark.name, "summary": benchmark.summary} for benchmark in benchmarks()]
+        known = benchmarks()
         if as_json:
-            self.stdout.write(json.dumps(known))
-        for benchmark in [] if as_json else known:
-            self.stdout.write(f"{benchmark['name']:<12} {benchmark['summary']}")
+            listed = [{"name": one.name, "summary": one.summary, "parts": list(one.parts)} for one in known]
+            self.stdout.write(json.dumps(listed))
+        for one in [] if as_json else known:
+            self.stdout.write(f"{one.name:<12} {one.summary}")
+            if one.parts:
+                self.stdout.write(f"{'':<12} parts: {', '.join(one.parts)}")
 
     def _show(self, report: Report) -> None:
         console = Console(file=cast(TextIO, self.stdout))
         table = Table("figure", "value", "unit", "target", "", title=f"{report.name}, {report.rounds} rounds")
         for key, figure in report.as_json()["figures"].items():
             verdict = {True: "holds", False: "missed", None: ""}[figure["holds"]]
-            table.add_row(key, f"{figure['value']:,}", figure["unit"], str(figure["target"] or ""), verdict)
+            target = "" if figure["target"] is None else str(figure["target"])
+            table.add_row(key, f"{figure['value']:,}", figure["unit"], target, verdict)
         console.print(table)
         for name, values in report.further.get("medians", {}).items():
             console.print(f"{name}: " + ", ".join(f"{key} {value:,}" for key, value in values.items()))
+        for key, reason in report.further.get("not_measured", {}).items():
+            console.print(f"{key} was not measured: {reason}")
         also = report.further.get("also_ran")
         if also:
             cores = also["cores"]

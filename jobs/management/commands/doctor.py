@@ -11,7 +11,7 @@ COLUMNS = {"part": "PART", "state": "STATE", "detail": "DETAIL", "remedy": "REME
 
 
 class Command(OperatorCommand):
-    help = "Look at settings, Postgres, broker, workers and schedules. Exit 1 if something is wrong."
+    help = "Look at settings, Postgres, broker, workers, schedules, encoders and indexes. Exit 1 if something is wrong."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")

@@ -1,0 +1,52 @@
+"""How the OpenAPI document is made: the same on every machine. Read by drf_spectacular."""
+
+from typing import Any
+
+DOCUMENT: dict[str, Any] = {
+    "TITLE": "Switchyard",
+    "DESCRIPTION": "Background jobs on a ledger: enqueue, watch, retry, cancel.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    # Names of choices, which it would otherwise make up of the fields that have them.
+    "ENUM_NAME_OVERRIDES": {
+        "JobState": "jobs.models.job.State.choices",
+        "EffectState": "jobs.models.effect.EffectState.choices",
+        "AlertKind": "jobs.models.alert.AlertKind.choices",
+        "AlertEventKind": "jobs.models.alert.AlertEventKind.choices",
+        "AlertState": ["disabled", "ok", "pending", "firing"],
+        "DeliveryState": "jobs.models.alert.DeliveryState.choices",
+        "IndexVersionState": "embeddings.models.version.VersionState.choices",
+        "IndexEngine": "embeddings.models.collection.Engine.choices",
+        "EmbeddingRunState": "embeddings.models.run.RunState.choices",
+        "EmbeddingRunKind": "embeddings.models.run.RunKind.choices",
+        "DocumentState": "embeddings.services.document_lists.STATES",
+        "EmbeddingBatchState": "embeddings.models.run.BatchState.choices",
+        "WorkerState": ["alive", "silent", "stopped"],
+        "Severity": "reviews.models.repository.Severity.choices",
+        "ReviewStatus": "reviews.models.review.ReviewStatus.choices",
+        "ReviewTrigger": "reviews.models.review.Trigger.choices",
+        "FindingState": "reviews.models.review.FindingState.choices",
+        "ReplyStatus": "reviews.models.reply.ReplyStatus.choices",
+        "CommentKind": "reviews.models.reply.CommentKind.choices",
+        "GitHubAccessKind": "reviews.models.access.AccessKind.choices",
+        "LlmKind": "reviews.models.llm.LlmKind.choices",
+        "CodeIndexState": "reviews.models.code.IndexState.choices",
+        "TodoState": "reminders.operators.todos.STATES",
+        "TodoPriority": "reminders.operators.todo_values.PRIORITY_WORDS",
+        "RepeatFrom": "reminders.models.todo.RepeatFrom.choices",
+        "ReminderAnchor": "reminders.models.rule.Anchor.choices",
+        "ReminderAudience": "reminders.models.rule.Audience.choices",
+        "ReminderState": "reminders.models.reminder.ReminderState.choices",
+        "ReminderDeliveryState": "reminders.models.reminder.DeliveryState.choices",
+        "ReminderLayout": "reminders.models.reminder.Layout.choices",
+        "ReminderChannelKind": "reminders.models.people.ChannelKind.choices",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "jobs.api.schema.add_problems",
+    ],
+}
