@@ -186,7 +186,7 @@ class Postgres(Server):
         if self._version() >= 18:
             options["io_method"] = "sync"  # else three more processes
         if self.throwaway:
-            # Commits still wait for the write-ahead log: what was committed outlives the server, though not the machine.
+            # Commits still wait for the write-ahead log: they outlive the server, though not the machine.
             options |= {"fsync": "off", "full_page_writes": "off"}
         return options
 
