@@ -111,11 +111,10 @@ def write_batch(rows: list[Waiting], now: datetime, done: "Scan") -> None:
 
 
 def _urgent(rows: Iterable[Waiting], people: Mapping[int, Recipient]) -> set[int]:
-    """The tasks that are; asked for where it is not known and would matter."""
+    """The tasks that are; asked for where it would matter."""
     quiet = {pk for pk, person in people.items() if person.preferences.quiet_from is not None}
-    unknown = [row.todo_id for row in rows if row.is_urgent is None and row.recipient_id in quiet]
-    found = outbox_rows.urgent_among(unknown) if unknown else set()
-    return found | {row.todo_id for row in rows if row.is_urgent}
+    concerned = [row.todo_id for row in rows if row.recipient_id in quiet]
+    return outbox_rows.urgent_among(concerned) if concerned else set()
 
 
 def _settle(row: Waiting, person: Recipient | None, now: datetime, *, is_urgent: bool, gone: str) -> Settled:

@@ -23,7 +23,7 @@ _RELEASE = """
     )
 """
 _CLAIM = """
-    SELECT reminder.id, reminder.recipient_id, reminder.late, todo.priority = %(urgent)s,
+    SELECT reminder.id, reminder.recipient_id, reminder.late,
            CASE WHEN reminder.superseded_at IS NOT NULL OR reminder.schedule_version <> todo.schedule_version
                 THEN 'the task''s date was changed'
                 WHEN todo.done_at IS NOT NULL THEN 'the task was closed' ELSE '' END,
@@ -84,12 +84,15 @@ _URGENT = "SELECT id FROM reminders_todo WHERE id = ANY(%s::bigint[]) AND priori
 
 
 class Waiting(NamedTuple):
-    """A reminder that fired. is_urgent: None if not known. why_not: why it is not to be sent, if that is so."""
+    """A reminder that fired. why_not: why it is not to be sent, if that is so.
+
+    Whether its task is urgent is asked for once the row is locked (`urgent_among`): whoever makes it so has it looked at
+    anew, and a statement that saw the task before that may lock the row after it.
+    """
 
     id: int
     recipient_id: int
     late: bool
-    is_urgent: bool | None
     why_not: str
     state: str
     todo_id: int
@@ -169,7 +172,7 @@ def claim(after: int, most: int) -> list[Waiting]:
     """What waits, locked, person by person from the one after number `after` on; in a transaction of the caller's."""
     with connection.cursor() as cursor:
         cursor.execute(_ALONE_BY_INDEX, [_LOCK])
-        cursor.execute(_CLAIM, {"urgent": Priority.URGENT, "after": after, "batch": most})
+        cursor.execute(_CLAIM, {"after": after, "batch": most})
         return [Waiting(*row) for row in cursor.fetchall()]
 
 

@@ -203,7 +203,7 @@ def _fire(query: str, now: datetime, values: dict[str, Any]) -> Fired:
     with connection.cursor() as cursor:
         cursor.execute(query, {"now": now, "late": late, "expired": expired, "why": why, **values})
         made = cursor.fetchall()
-    rows = [Waiting(row[1], row[2], row[3], None, "", row[5], row[4]) for row in made if row[1] is not None]
+    rows = [Waiting(row[1], row[2], row[3], "", row[5], row[4]) for row in made if row[1] is not None]
     due = [row for row in rows if row.state != ReminderState.EXPIRED]
     return Fired(made[0][0], due, len(rows) - len(due))
 

@@ -11,13 +11,14 @@ from reminders.models import (
     DeliveredReminder,
     PlannedReminder,
     Preferences,
+    Priority,
     Reminder,
     ReminderDelivery,
     ReminderRule,
     Todo,
 )
 from reminders.operators import people, rules
-from reminders.services import outbox, planning, scanning, todos
+from reminders.services import outbox, outbox_rows, planning, scanning, todos
 from reminders.tests.factories import at, person, todo
 from reminders.tests.racing import begun, uncommitted
 
@@ -224,4 +225,22 @@ def test_a_pause_that_ends_while_a_scan_holds_by_it_holds_nothing_for_long(first
 
     clock(NOW + timedelta(minutes=1))
     scan()
+    assert sent() == [("rule", NOW)]
+
+
+def test_what_becomes_urgent_while_a_scan_begins_is_not_held_till_the_quiet_hours_end(
+    row: Todo, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Preferences.objects.create(user=row.creator, quiet_from=time(8), quiet_until=time(20))
+    scanning.fire(NOW)
+    # It has seen the task as it was, and not locked the reminder yet.
+    slowly = outbox_rows._CLAIM.replace("FROM reminders_reminder", "FROM pg_sleep(1) AS nap, reminders_reminder")
+    monkeypatch.setattr(outbox_rows, "_CLAIM", slowly)
+    scan = begun(lambda: scanning.fill_outbox(NOW, scanning.Scan()))
+    assert scan.is_running
+    todos.change(row.pk, {"priority": Priority.URGENT})
+    scan.end()
+
+    clock(NOW + timedelta(minutes=1))
+    scanning.send_due_soon()
     assert sent() == [("rule", NOW)]
