@@ -5,11 +5,15 @@ Source: https://docs.github.com/graphql/reference/mutations#resolvereviewthread.
 
 from typing import Any
 
-from reviews.github.errors import GitHubError
+from reviews.github.errors import GitHubError, GitHubRefused
+from reviews.github.refusals import SECONDARY_LIMIT_SECONDS
 from reviews.github.shapes import read
 from reviews.github.transport import Part, repo_path
+from reviews.services.throttle import Throttled
 
 MAX_PAGES = 20
+_LIMITED = ("RATE_LIMITED", "RATE_LIMIT")
+_LASTING = ("FORBIDDEN", "INSUFFICIENT_SCOPES", "NOT_FOUND", "UNPROCESSABLE")
 
 _THREADS = """
 query($owner: String!, $name: String!, $number: Int!, $after: String) {
@@ -50,9 +54,16 @@ class Threads(Part):
         answer = self._transport.post(self._transport.graphql_url, {"query": query, "variables": variables})
         errors = answer.get("errors") if isinstance(answer, dict) else None
         if errors:
-            said = read("GraphQL", lambda found: str(found[0]["message"])[:200], errors)
-            raise GitHubError(f"GraphQL: GitHub answered: {said}")
+            raise read("GraphQL", _error, errors)
         return read("GraphQL", lambda found: found["data"], answer)
+
+
+def _error(errors: Any) -> Exception:
+    """GraphQL says with 200 and a word what REST says by its status."""
+    said, kind = f"GraphQL: GitHub answered: {str(errors[0]['message'])[:200]}", errors[0].get("type")
+    if kind in _LIMITED:
+        return Throttled(SECONDARY_LIMIT_SECONDS, said)
+    return GitHubRefused(said) if kind in _LASTING else GitHubError(said)
 
 
 def _page(data: Any) -> Any:

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from jobs import effects
 from reviews.github.client import GitHubClient
-from reviews.github.errors import GitHubError
+from reviews.github.errors import GitHubError, GitHubRefused
 from reviews.models import CommentKind, Finding, Reply, ReplyStatus, Trigger
 from reviews.services import dismissing, posting, pull_requests, rendering, requesting
 from reviews.services.addressing import NAME, Addressed, Command
@@ -19,6 +19,7 @@ from reviews.services.markers import marker
 MAX_ANSWER = 8_000
 #: To somebody who may not write to the repository: each costs one of our writes at GitHub, which are few, or a model's.
 MAX_ANSWERS_AN_HOUR = 10
+SERVER_ERROR = 500
 
 HELP = f"""I review this pull request. Write one of these in a comment that begins with `/{NAME}` or names me:
 
@@ -48,10 +49,13 @@ class Result:
     threads: tuple[int, ...] = ()
 
 
-def answer(client: GitHubClient, reply: Reply, asked: Addressed) -> Ended:
-    """Do what a comment asks for, once, and tell its author. Raises GitHubError."""
+def answer(client: GitHubClient, reply: Reply, asked: Addressed, *, last_attempt: bool = True) -> Ended:
+    """Do what a comment asks for, once, and tell its author. last_attempt: whether no other follows an error.
+
+    Raises GitHubError.
+    """
     if reply.result is not None:
-        return _tell(client, reply, Result(**reply.result))
+        return _tell(client, reply, Result(**reply.result), last_attempt=last_attempt)
     may_write = client.may_write(reply.pull_request.repository.full_name, reply.author)
     if not may_write and _answered_lately(reply) >= MAX_ANSWERS_AN_HOUR:
         return ReplyStatus.IGNORED, f"ignored, because {reply.author} had {MAX_ANSWERS_AN_HOUR} answers within an hour"
@@ -69,7 +73,7 @@ def answer(client: GitHubClient, reply: Reply, asked: Addressed) -> Ended:
     if asked.command in _OF_PRESENT_HEAD:
         row = reply.pull_request
         pull_requests.refresh(row, client.pull(row.repository.full_name, row.number))
-    return _tell(client, reply, _do(reply, asked.command))
+    return _tell(client, reply, _do(reply, asked.command), last_attempt=last_attempt)
 
 
 def _do(reply: Reply, command: Command) -> Result:
@@ -82,10 +86,10 @@ def _do(reply: Reply, command: Command) -> Result:
     return Result(**row.result)
 
 
-def _tell(client: GitHubClient, reply: Reply, result: Result) -> Ended:
+def _tell(client: GitHubClient, reply: Reply, result: Result, *, last_attempt: bool) -> Ended:
     """Do at GitHub what a command left to do there, and answer."""
     if result.threads:
-        _fold(client, reply, set(result.threads))
+        _fold(client, reply, set(result.threads), last_attempt=last_attempt)
         # Should the answer fail now, a later attempt does not fold what somebody has opened again meanwhile.
         Reply.objects.filter(pk=reply.pk).update(result=asdict(replace(result, threads=())))
     return _say(client, reply, result.text, result.outcome)
@@ -162,13 +166,14 @@ _COMMANDS: dict[Command, Callable[[Reply], Result]] = {
 _OF_PRESENT_HEAD = (Command.REVIEW, Command.FULL_REVIEW)
 
 
-def _fold(client: GitHubClient, reply: Reply, threads: set[int]) -> None:
+def _fold(client: GitHubClient, reply: Reply, threads: set[int], *, last_attempt: bool) -> None:
     """What is noted here counts; that GitHub folds the thread as well is a courtesy, which some tokens may not."""
     row = reply.pull_request
     try:
         client.resolve_threads(row.repository.full_name, row.number, threads)
     except GitHubError as exc:
-        if exc.retry_after_seconds is not None:
+        passes = not last_attempt and (not exc.status or exc.status >= SERVER_ERROR)
+        if exc.retry_after_seconds is not None or (passes and not isinstance(exc, GitHubRefused)):
             raise
 
 

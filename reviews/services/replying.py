@@ -127,7 +127,7 @@ def handle(reply_id: int, *, last_attempt: bool = True) -> dict[str, Any]:
     if not began.update(status=ReplyStatus.RUNNING, finished_at=None):
         return {"reply": reply_id, "outcome": reply.outcome}
     try:
-        status, outcome = _handle(reply)
+        status, outcome = _handle(reply, last_attempt=last_attempt)
     except Snooze as exc:
         Reply.objects.filter(pk=reply.pk).update(status=ReplyStatus.PENDING, outcome=clean_text(str(exc))[:2000])
         raise
@@ -149,7 +149,7 @@ def handle(reply_id: int, *, last_attempt: bool = True) -> dict[str, Any]:
     return {"reply": reply_id, "outcome": outcome}
 
 
-def _handle(reply: Reply) -> tuple[ReplyStatus, str]:
+def _handle(reply: Reply, *, last_attempt: bool) -> tuple[ReplyStatus, str]:
     """(what became of it, in words)."""
     from reviews.github.access import client_for
     from reviews.services import answering
@@ -160,7 +160,7 @@ def _handle(reply: Reply) -> tuple[ReplyStatus, str]:
         return ReplyStatus.IGNORED, "ignored, because the comment is our own"
     names = names_of(reply.pull_request) | {identity.login.removesuffix("[bot]").lower()}
     asked = addressed(reply.body, names, in_our_thread=reply.finding is not None)
-    return answering.answer(client, reply, asked or Addressed(None, reply.body))
+    return answering.answer(client, reply, asked or Addressed(None, reply.body), last_attempt=last_attempt)
 
 
 def _end(reply: Reply, status: ReplyStatus, outcome: str) -> None:

@@ -1,6 +1,7 @@
 """Comments that speak to us: from GitHub's delivery to the one answer, and what the commands do."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from django.test import Client
 
 from jobs.models import Effect, Job, State
 from jobs.tests.in_process import run_all
+from reviews.github.client import GitHubClient
+from reviews.github.errors import GitHubError, GitHubRefused
 from reviews.models import (
     Delivery,
     Finding,
@@ -22,8 +25,10 @@ from reviews.models import (
     Told,
 )
 from reviews.services.markers import PREFIX
+from reviews.services.throttle import Throttled
 from reviews.standin.repositories import Repo
 from reviews.standin.server import LOGIN, TOKEN, Fault, Standin, serving
+from reviews.tasks import MAX_ATTEMPTS
 from reviews.tests.payloads import SECRET, deliver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -252,6 +257,47 @@ def test_a_thread_that_github_does_not_fold_is_resolved_here_all_the_same(
 
     finding.refresh_from_db()
     assert (finding.state, len(answers(standin))) == (FindingState.RESOLVED, 1)
+
+
+@pytest.mark.parametrize("fault", [Fault(r"POST /graphql", status=502), Fault(r"POST /graphql", cut="before")])
+def test_a_thread_whose_folding_failed_in_passing_is_folded_later(
+    client: Client, standin: Standin, finding: Finding, fault: Fault
+) -> None:
+    standin.faults = [replace(fault)]
+
+    say(client, standin, "@switchyard resolve")
+    run_all()
+    assert (answers(standin), standin.state.get("resolved", [])) == ([], [])
+    run_again()
+
+    assert (len(answers(standin)), standin.state["resolved"]) == (1, [finding.comment_id])
+
+
+def test_a_thread_that_is_never_folded_costs_no_answer(client: Client, standin: Standin, finding: Finding) -> None:
+    standin.faults = [Fault(r"POST /graphql", status=502, times=99)]
+
+    say(client, standin, "@switchyard resolve")
+    for _ in range(MAX_ATTEMPTS):
+        run_again()
+
+    assert "1 finding marked as resolved." in answers(standin)[0]
+    assert Reply.objects.get().status == ReplyStatus.DONE
+
+
+@pytest.mark.parametrize(
+    ("kind", "raised"), [("RATE_LIMITED", Throttled), ("FORBIDDEN", GitHubRefused), ("", GitHubError)]
+)
+def test_what_github_answers_to_graphql_is_told_apart(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch, kind: str, raised: type[Exception]
+) -> None:
+    client = GitHubClient(standin.url, TOKEN)
+    error = {"message": "no", **({"type": kind} if kind else {})}
+    monkeypatch.setattr(client._transport, "post", lambda *args: {"data": None, "errors": [error]})
+
+    with pytest.raises(raised, match="GitHub answered: no") as info:
+        client.resolve_threads(standin.full_name, 7, {1})
+
+    assert info.type is raised
 
 
 def run_again() -> None:
