@@ -9,6 +9,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.dateparse import parse_datetime
 
+from jobs.models import Job
+from jobs.models.job import UNFINISHED
 from reviews.models import EnrichmentState, Issue, IssueTag, Repository, TagSource
 from reviews.services import issue_labels, issue_requests
 from reviews.services.issue_labels import put_by_human, removed_by_human
@@ -64,6 +66,7 @@ def _issue_event(payload: Mapping[str, Any], repository: Repository) -> FromEven
     issue, made = _row(repository, number, told)
     at = read_time(told.get("updated_at"))
     if not made and issue.github_updated_at and at and at < issue.github_updated_at:
+        _late_label(issue, action, payload)
         return FromEvent("ignored, because a newer event of this issue came before", repository=repository, issue=issue)
     new_text = _store(issue, told, at) or made
     _labels(issue, action, payload, told, made=made)
@@ -80,13 +83,18 @@ def _start(issue: Issue, action: str, *, new_text: bool, edited: bool) -> FromEv
         why = f"the action {action!r} of an issue starts nothing; the text of issue {issue.pk} is as it was"
     elif not new_text and issue.enriched_hash == issue.content_hash:
         why = f"the text of issue {issue.pk} was read before"
-    elif not new_text and issue.job_id:
+    elif not new_text and _is_awaited(issue):
         why = f"issue {issue.pk} waits for job {issue.job_id}"
     else:
         job_id = issue_requests.after_grace(issue) if edited else issue_requests.at_once(issue)
         when = ", when nobody has edited it for a while" if issue.enrichment_state == EnrichmentState.WAITING else ""
         return FromEvent(f"job {job_id}: enriches issue {issue.pk}{when}", job_id, repository, issue)
     return FromEvent(f"ignored, because {why}", repository=repository, issue=issue)
+
+
+def _is_awaited(issue: Issue) -> bool:
+    """Whether its job is still to end: one that failed, or found enrichment switched off, reads it no more."""
+    return Job.objects.filter(pk=issue.job_id, state__in=UNFINISHED).exists()
 
 
 def _row(repository: Repository, number: int, told: Mapping[str, Any]) -> tuple[Issue, bool]:
@@ -127,7 +135,8 @@ def _store(issue: Issue, told: Mapping[str, Any], at: datetime | None) -> bool:
 def _gone(repository: Repository, number: int, action: str) -> FromEvent:
     from reviews.services.issue_corpus import forget
 
-    issue = Issue.objects.filter(repository=repository, number=number).first()
+    # Locked, since its enrichment may be putting its text into the collection at this moment.
+    issue = Issue.objects.select_for_update(of=("self",)).filter(repository=repository, number=number).first()
     if issue is None:
         return FromEvent(f"ignored, because the {action} issue {number} was not known", repository=repository)
     forget(issue)
@@ -143,10 +152,9 @@ def _labels(issue: Issue, action: str, payload: Mapping[str, Any], told: Mapping
     there = _names(told.get("labels"))
     rows = {tag.name: tag for tag in IssueTag.objects.filter(issue=issue)}
     sender = _mapping_or_empty(payload, "sender")
-    changed = _mapping_or_empty(payload, "label")
-    named = _text(changed.get("name"))[: issue_labels.MAX_LABEL] if action in ("labeled", "unlabeled") else ""
-    if named and not _is_ours(issue, sender, rows.get(named)):
-        _one_label(issue, named, sender, given=action == "labeled")
+    named, given = _named(action, payload), action == "labeled"
+    if named and not _is_ours(issue, sender, rows.get(named), given=given):
+        _one_label(issue, named, sender, given=given)
     author = _mapping_or_empty(told, "user")
     for name in there:
         row = rows.get(name)
@@ -162,6 +170,21 @@ def _labels(issue: Issue, action: str, payload: Mapping[str, Any], told: Mapping
         from reviews.services.label_training import request_if_due
 
         request_if_due(issue.repository)
+
+
+def _late_label(issue: Issue, action: str, payload: Mapping[str, Any]) -> None:
+    """Who gave or took a label is told by that event alone; it counts while the newer event agrees that it is so."""
+    name, given = _named(action, payload), action == "labeled"
+    sender = _mapping_or_empty(payload, "sender")
+    row = IssueTag.objects.filter(issue=issue, name=name).first()
+    if name and given == (row is not None and row.at_github) and not _is_ours(issue, sender, row, given=given):
+        _one_label(issue, name, sender, given=given)
+
+
+def _named(action: str, payload: Mapping[str, Any]) -> str:
+    """The label that an event gives or takes; empty for one of another kind."""
+    changed = _mapping_or_empty(payload, "label")
+    return _text(changed.get("name"))[: issue_labels.MAX_LABEL] if action in ("labeled", "unlabeled") else ""
 
 
 def _one_label(issue: Issue, name: str, sender: Mapping[str, Any], *, given: bool) -> None:
@@ -185,17 +208,21 @@ def _unseen_label(issue: Issue, name: str, author: Mapping[str, Any]) -> None:
     IssueTag.objects.create(issue=issue, name=name, source=source, by=by, at_github=True)
 
 
-def _is_ours(issue: Issue, sender: Mapping[str, Any], row: IssueTag | None) -> bool:
-    """Whether the event tells of what we did ourselves."""
+def _is_ours(issue: Issue, sender: Mapping[str, Any], row: IssueTag | None, *, given: bool) -> bool:
+    """Whether the event tells of what we did ourselves: we add labels that stand here, and take none off."""
     from reviews.github.access import ours
 
-    if ours(_text(sender.get("login"))):
-        return True
-    if issue.repository is not None and issue.repository.access_id is not None:
+    if not given or row is None or row.removed:
         return False
-    # By a token of the environment we do not know our name here: a label that we are adding is taken for ours.
-    applies = bool(issue.repository and issue.repository.apply_labels)
-    return applies and row is not None and row.source != TagSource.HUMAN and not row.removed and not row.at_github
+    is_known = ours(_text(sender.get("login")))
+    if sender.get("type") == "Bot" and is_known:
+        return True
+    # A personal token's account is a person's, too: theirs is what we do not add.
+    if issue.repository is None or not issue.repository.apply_labels:
+        return False
+    # By a token of the environment we do not know our name here: a label that we add is taken for ours, also when this
+    # event comes after we noted that it is there.
+    return is_known or (issue.repository.access_id is None and row.source != TagSource.HUMAN)
 
 
 # --- the repository's labels ---------------------------------------------------------------------------------------
@@ -218,6 +245,9 @@ def _label_event(payload: Mapping[str, Any], repository: Repository) -> FromEven
     }
     if action not in actions:
         return FromEvent(f"ignored, because the action {action[:64]!r} of a label is not known", repository=repository)
+    # Events of several labels may be handled at once, each with the list that the others have not changed yet.
+    locked = Repository.objects.select_for_update(no_key=True)
+    repository.refresh_from_db(fields=["github_labels"], from_queryset=locked)
     actions[action]()
     text = f"ignored, because there is nothing to start; label {name!r} was {action}, and is so here"
     return FromEvent(text, repository=repository)

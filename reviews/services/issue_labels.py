@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from jobs import Snooze
 from jobs.operators.actors import Actor
+from jobs.operators.search import is_storable
 from reviews.models import Issue, IssueTag, Repository, TagSource
 
 logger = logging.getLogger(__name__)
@@ -69,12 +70,11 @@ def label(actor: Actor, issue: Issue, add: Iterable[str] = (), remove: Iterable[
     Raises PermissionDenied (reviews.change_issue), or LabelRefused for one that the repository does not have.
     """
     actor.require("reviews.change_issue")
-    add, remove = list(dict.fromkeys(add)), list(dict.fromkeys(remove))
-    if both := set(add) & set(remove):
-        raise LabelRefused(f"label {min(both)!r} is to be added and removed; choose one")
     with transaction.atomic():
         issue = Issue.objects.select_for_update(of=("self",)).select_related("repository").get(pk=issue.pk)
-        add = _checked(issue, add)
+        add, remove = _checked(issue, list(add)), _spelled(issue, list(remove))
+        if both := set(add) & set(remove):
+            raise LabelRefused(f"label {min(both)!r} is to be added and removed; choose one")
         for name in add:
             put_by_human(issue, name, actor.name)
         for name in remove:
@@ -90,8 +90,10 @@ def set_labels(actor: Actor, issue: Issue, names: Sequence[str], shown: Collecti
 
     shown: those that it bore when the person looked; what came and went since then is left alone. None: as it is now.
     """
-    before = set(issue.tags if shown is None else shown)
-    return label(actor, issue, [name for name in names if name not in before], sorted(before - set(names)))
+    before = sorted(set(issue.tags if shown is None else shown))
+    had, wanted = ({name.strip().lower() for name in some} for some in (before, names))
+    add = [name for name in names if name.strip().lower() not in had]
+    return label(actor, issue, add, [name for name in before if name.strip().lower() not in wanted])
 
 
 def put_by_human(issue: Issue, name: str, by: str, *, at_github: bool | None = None) -> None:
@@ -110,20 +112,32 @@ def removed_by_human(issue: Issue, name: str, by: str, *, at_github: bool | None
 
 
 def _checked(issue: Issue, names: Sequence[str]) -> list[str]:
-    """The names as the repository writes them. Raises LabelRefused."""
+    """The names of labels to give, each once, as they are written here. Raises LabelRefused."""
+    known = {one.lower(): one for one in known_labels(issue.repository)} if issue.repository else {}
+    for name in names:
+        if known and name.strip().lower() not in known:
+            choices = ", ".join(sorted(known.values())[:40])
+            raise LabelRefused(f"{issue.repository} has no label {name.strip()[:60]!r}; choose from: {choices}")
+    return _spelled(issue, names)
+
+
+def _spelled(issue: Issue, names: Sequence[str]) -> list[str]:
+    """The names, each once, as the issue or else its repository writes them: case does not tell two labels apart.
+
+    Raises LabelRefused for what can be no name.
+    """
     if len(names) > MAX_LABELS:
         raise LabelRefused(f"{len(names)} labels; an issue takes up to {MAX_LABELS}")
-    known = {one.lower(): one for one in known_labels(issue.repository)} if issue.repository else {}
+    there = [*known_labels(issue.repository), *IssueTag.objects.filter(issue=issue).values_list("name", flat=True)]
+    written = {one.lower(): one for one in there}
     found = []
-    for name in names:
-        plain = name.strip()
-        if not 0 < len(plain) <= MAX_LABEL or "\0" in plain:
-            raise LabelRefused(f"label {name[:60]!r} has {len(plain)} characters; it takes 1 to {MAX_LABEL}")
-        if known and plain.lower() not in known:
-            choices = ", ".join(sorted(known.values())[:40])
-            raise LabelRefused(f"{issue.repository} has no label {plain!r}; choose from: {choices}")
-        found.append(known.get(plain.lower(), plain))
-    return found
+    for plain in (name.strip() for name in names):
+        if not is_storable(plain):
+            raise LabelRefused(f"label {plain[:60]!r} has characters that cannot be stored, such as NUL")
+        if not 0 < len(plain) <= MAX_LABEL:
+            raise LabelRefused(f"label {plain[:60]!r} has {len(plain)} characters; it takes 1 to {MAX_LABEL}")
+        found.append(written.get(plain.lower(), plain))
+    return list(dict.fromkeys(found))
 
 
 def after_labels(issue: Issue) -> None:

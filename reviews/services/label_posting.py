@@ -6,6 +6,7 @@ from typing import Any
 
 from jobs.effects import once
 from reviews.models import Issue, IssueTag
+from reviews.services import issue_labels
 
 TIMEOUT_SECONDS = 60.0
 
@@ -14,7 +15,7 @@ def request(issue: Issue) -> str:
     """Send the job that adds an issue's labels at GitHub, where there is any to add; its id, or nothing."""
     from reviews.tasks import apply_issue_labels  # tasks call services
 
-    if not _allowed(issue) or not _to_add(issue).exists():
+    if not _allowed(issue) or not _to_add(issue):
         return ""
     return str(apply_issue_labels.apply_async(kwargs={"issue_id": issue.pk}).id)
 
@@ -24,7 +25,7 @@ def apply(issue_id: int) -> dict[str, Any]:
     issue = Issue.objects.filter(pk=issue_id).select_related("repository").first()
     if issue is None or not _allowed(issue):
         return {"added": [], "note": "the repository does not allow it" if issue else "the issue is gone"}
-    names = sorted(_to_add(issue).values_list("name", flat=True))
+    names = _to_add(issue)
     if names:
         _add(issue, names)
         IssueTag.objects.filter(issue=issue, name__in=names).update(at_github=True)
@@ -42,8 +43,11 @@ def _allowed(issue: Issue) -> bool:
     )
 
 
-def _to_add(issue: Issue) -> Any:
-    return IssueTag.objects.filter(issue=issue, removed=False, at_github=False)
+def _to_add(issue: Issue) -> list[str]:
+    """The names, in order. GitHub makes a label that it does not have, so one that was deleted there is left out."""
+    there = {name.lower() for name in issue_labels.known_labels(issue.repository)}
+    names = IssueTag.objects.filter(issue=issue, removed=False, at_github=False).values_list("name", flat=True)
+    return sorted(name for name in names if not there or name.lower() in there)
 
 
 def _add(issue: Issue, names: list[str]) -> None:

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from jobs.models import Job
 from reviews.models import GitHubAccess, Issue, IssueTag, Repository, TagSource
-from reviews.services import enriching, issues
+from reviews.services import enriching, issue_labels, issues
 
 pytestmark = pytest.mark.django_db
 
@@ -119,6 +120,41 @@ def test_an_older_event_that_comes_late_changes_nothing() -> None:
     assert Issue.objects.get().title == "Download fails"
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_who_gave_or_took_a_label_counts_also_when_the_event_comes_late(given: bool) -> None:
+    issue = opened()
+    enriching.enrich(issue.pk)
+    now = ["bug"] if given else []
+    issues.from_event(labelled("unlabeled" if given else "labeled", "bug", *([] if given else ["bug"]), minute=1))
+    issues.from_event(event("edited", *now, title="[Bug] Still", minute=3))
+
+    late = issues.from_event(labelled("labeled" if given else "unlabeled", "bug", *now, minute=2))
+
+    assert "a newer event" in late.text
+    assert tags() == {("bug", TagSource.HUMAN, not given)}
+
+
+def test_a_late_word_on_a_label_that_a_newer_event_contradicts_is_passed_over() -> None:
+    opened()
+    issues.from_event(labelled("labeled", "docs", "docs", minute=3))
+
+    issues.from_event(labelled("unlabeled", "docs", minute=2))
+    issues.from_event(labelled("labeled", "wish", "wish", minute=2))
+
+    assert tags() == {("docs", TagSource.HUMAN, False)}
+
+
+def test_an_issue_whose_job_has_ended_without_it_is_read_when_it_is_reopened() -> None:
+    issue = opened()
+    Job.objects.update(state="failed", finished_at=Now())
+    enriching.settle_lost()
+
+    again = issues.from_event(event("reopened", minute=1))
+
+    assert again.text.endswith(f": enriches issue {issue.pk}")
+    assert again.job_id != issue.job_id
+
+
 def test_states_are_kept_and_start_nothing() -> None:
     issue = opened()
     closed = issues.from_event(event("closed", state="closed", minute=1))
@@ -173,6 +209,34 @@ def test_what_another_program_gives_is_no_persons_and_what_we_gave_stays_ours() 
     assert tags(name="bug") == {("bug", TagSource.HUMAN, False)}
 
 
+def test_a_personal_tokens_owner_is_a_person_who_gives_and_takes_labels() -> None:
+    issue = opened()
+    enriching.enrich(issue.pk)
+    Repository.objects.update(access=GitHubAccess.objects.create(kind="token", token="x", account_login="ada"))
+
+    issues.from_event(labelled("labeled", "docs", "docs", minute=1))
+    assert tags(by="ada") == {("docs", TagSource.HUMAN, False)}
+    Repository.objects.update(apply_labels=True)
+    issues.from_event(labelled("labeled", "bug", "bug", "docs", minute=2))
+    assert tags(at_github=True) == {("bug", TagSource.RULE, False), ("docs", TagSource.HUMAN, False)}
+
+    issues.from_event(labelled("unlabeled", "bug", "docs", minute=3))
+    issues.from_event(labelled("unlabeled", "docs", minute=4))
+    assert tags(by="ada") == {("bug", TagSource.HUMAN, True), ("docs", TagSource.HUMAN, True)}
+
+
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_what_we_added_by_the_environments_token_does_not_become_a_persons(is_noted: bool) -> None:
+    issue = opened()
+    enriching.enrich(issue.pk)
+    Repository.objects.update(apply_labels=True)
+    IssueTag.objects.update(at_github=is_noted)  # GitHub's event may come before its answer to us, or after it
+
+    issues.from_event(labelled("labeled", "bug", "bug", minute=1))
+
+    assert tags(at_github=True) == {("bug", TagSource.RULE, False)}
+
+
 def test_the_repositorys_list_of_labels_follows_its_events() -> None:
     repository = Repository.objects.create(
         github_id=1234,
@@ -195,6 +259,17 @@ def test_the_repositorys_list_of_labels_follows_its_events() -> None:
     repository.refresh_from_db()
     assert repository.github_labels == [{"name": "defect", "description": "of code"}]
     assert issue.tags == ["defect"]
+
+
+def test_events_of_labels_that_come_at_once_all_count() -> None:
+    values = {"github_id": 1234, "full_name": "acme/shop", "labels_fetched_at": "2026-11-01T10:00:00Z"}
+    rows = [Repository.objects.create(**values), Repository.objects.get(), Repository.objects.get()]
+
+    for repository, name in zip(rows, ("bug", "docs", "wish"), strict=True):
+        where = {"id": 1234, "full_name": "acme/shop"}
+        issues.from_event({"action": "created", "label": {"name": name}, "repository": where}, repository)
+
+    assert issue_labels.known_labels(Repository.objects.get()) == ["bug", "docs", "wish"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from reviews.services import (
     label_posting,
     label_training,
 )
+from reviews.services.issue_labels import LabelRefused
 from reviews.standin.repositories import Repo
 from reviews.standin.server import TOKEN, Standin, serving
 
@@ -106,6 +107,28 @@ def test_learning_starts_when_enough_is_new(repository: Repository) -> None:
     assert label_training.request_if_due(repository) == ""
 
 
+def test_case_does_not_tell_two_labels_apart(repository: Repository) -> None:
+    issue = issues.put(command_actor(), title="x", repository="acme/shop").issue
+    issue_labels.label(command_actor(), issue, ["Wish", "wish"])
+
+    assert issue_labels.set_labels(command_actor(), issues.find_issue(issue.pk), ["WISH", "rare"]).tags == [
+        "rare",
+        "wish",
+    ]
+    assert issue_labels.label(command_actor(), issue, remove=["Wish"]).tags == ["rare"]
+    with pytest.raises(LabelRefused, match="added and removed"):
+        issue_labels.label(command_actor(), issue, ["wish"], ["Wish"])
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, "x" * 300, "nul\0", "half\ud800"])
+def test_what_can_be_no_label_is_neither_given_nor_taken(repository: Repository, name: str) -> None:
+    for where in ("acme/shop", ""):
+        issue = issues.put(command_actor(), title="x", repository=where).issue
+        for add, remove in (([name], []), ([], [name])):
+            with pytest.raises(LabelRefused):
+                issue_labels.label(command_actor(), issue, add, remove)
+
+
 def test_what_was_learned_is_kept_without_pickle() -> None:
     made = classifier.Classifier(
         ("a",), {"x": 0, "y": 1}, np.ones(2, np.float32), np.array([[4.0, -4.0]], np.float32), np.zeros(1, np.float32)
@@ -165,6 +188,17 @@ def test_labels_are_added_at_github_once_where_the_repository_allows_it(standin:
     assert standin.issues[12]["labels"] == ["bug"]
     assert len(standin.asked("POST")) == 1
     assert IssueTag.objects.get().at_github
+
+
+def test_a_label_that_was_deleted_at_github_is_not_made_there_again(standin: Standin) -> None:
+    issue = at_github(standin)
+    issue_labels.label(command_actor(), issue, ["bug", "docs"])
+    Repository.objects.update(apply_labels=True)
+
+    issue_labels.label_deleted(Repository.objects.get(), "docs")
+
+    assert label_posting.apply(issue.pk) == {"added": ["bug"]}
+    assert standin.issues[12]["labels"] == ["bug"]
 
 
 def test_without_github_an_issue_is_enriched_all_the_same_and_says_what_is_missing(standin: Standin) -> None:
