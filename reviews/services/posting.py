@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from jobs import effects
 from jobs.ledger.errors import Snooze
@@ -17,7 +17,7 @@ from jobs.models import Effect
 from reviews.github.client import GitHubClient
 from reviews.github.errors import GitHubError
 from reviews.github.shapes import PostedReview
-from reviews.models import PullRequestReview
+from reviews.models import PullRequestReview, ReviewStatus
 from reviews.services import rendering
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,23 @@ _UNCLEAR = (408, 409)
 def is_begun(review: PullRequestReview) -> bool:
     """Whether what is to be posted has been written down: then it is posted as it is, and nothing is reviewed anew."""
     return Effect.objects.filter(key=_key(review, "create")).exists()
+
+
+def submitted(client: GitHubClient, review: PullRequestReview) -> int | None:
+    """Its id at GitHub, if an attempt that was cut off has published it. Raises GitHubError."""
+    found = find(client, review) if is_begun(review) else None
+    return found.id if found is not None and found.state != PENDING else None
+
+
+def cut_off(review: PullRequestReview) -> list[PullRequestReview]:
+    """Other reviews of its pull request that ended in the midst of being posted: they may stand at GitHub."""
+    others = PullRequestReview.objects.filter(
+        Q(may_be_pending=True) | Q(github_review_id__isnull=False),
+        repository=review.repository,
+        number=review.number,
+        status__in=(ReviewStatus.SUPERSEDED, ReviewStatus.FAILED),
+    )
+    return list(others.exclude(pk=review.pk).select_related("repository", "pull_request").order_by("pk"))
 
 
 def stored_request(review: PullRequestReview) -> dict[str, Any]:

@@ -95,9 +95,14 @@ def run(review_id: int, *, last_attempt: bool) -> dict[str, Any]:
 
 
 def _run(attempt: _Attempt) -> dict[str, Any]:
+    posted = posting.submitted(attempt.client, attempt.review)
+    if posted is not None:  # whatever was pushed since, people have read it
+        attempt.since = _since(attempt)
+        return _posted(attempt, posted)
     with attempt.clock.step("settings"):
         job.progress(0.02, "reading the settings")
         pull = _wanted_pull(attempt, at_its_start=True)
+        _settle_earlier(attempt)
         begun = posting.is_begun(attempt.review)
         settings = None if begun else _settings(attempt, pull)
         check_runs.begin(attempt.client, attempt.review)
@@ -111,6 +116,15 @@ def _run(attempt: _Attempt) -> dict[str, Any]:
     if request is None:
         return _silent(attempt, outline)
     return _post(attempt, request)
+
+
+def _settle_earlier(attempt: _Attempt) -> None:
+    """Reviews that stand at GitHub, though a push or an error cut them off: what they told is known from now on."""
+    for earlier in posting.cut_off(attempt.review):
+        posted = posting.submitted(attempt.client, earlier)
+        if posted is not None:
+            _posted(_Attempt(earlier, attempt.client, attempt.last), posted)
+            attempt.row.refresh_from_db(fields=["reviewed_sha"])
 
 
 def _wanted_pull(attempt: _Attempt, *, at_its_start: bool = False) -> PullRequestAtGitHub:
@@ -224,7 +238,7 @@ def _keep(attempt: _Attempt, outline: Outline, elsewhere: Any) -> None:
 
 
 def _post(attempt: _Attempt, request: dict[str, Any] | None) -> dict[str, Any]:
-    """Publish, read back, and note what people know of now. request: None: what was written down before."""
+    """Publish, and conclude. request: None: what was written down before."""
     review, client = attempt.review, attempt.client
     with attempt.clock.step("post"):
         job.progress(0.9, "posting")
@@ -233,9 +247,17 @@ def _post(attempt: _Attempt, request: dict[str, Any] | None) -> dict[str, Any]:
         else:
             _wanted_pull(attempt)
         posted = publishing.publish(client, review, request, _check(attempt))
+    return _posted(attempt, posted)
+
+
+def _posted(attempt: _Attempt, posted: int) -> dict[str, Any]:
+    """Read back what stands at GitHub, and note what people know of now. posted: its id there."""
+    review = attempt.review
+    with attempt.clock.step("post"):
         review.refresh_from_db()
         comments = _comment_ids(attempt, posted)
     _conclude(attempt)
+    PullRequestReview.objects.filter(pk=review.pk).update(github_review_id=posted, may_be_pending=False)
     review_states.finish(review, attempt.since, {**review.step_seconds, **attempt.clock.seconds}, comments)
     return _summary(review, "posted")
 

@@ -9,11 +9,12 @@ from django.db.models.functions import Now
 
 from jobs import Snooze
 from jobs.models import Job, State
+from reviews.github.errors import GitHubError
 from reviews.models import FindingState, GitHubAccess, PullRequest, PullRequestReview, Repository, ReviewStatus, Trigger
 from reviews.services import posting, requesting, reviewing
 from reviews.standin import compare  # noqa: F401  (registers its operation)
 from reviews.standin.repositories import Repo
-from reviews.standin.server import TOKEN, Standin, serving
+from reviews.standin.server import TOKEN, Fault, Standin, serving
 from reviews.tests import canned
 from reviews.tests.canned import ask, open_pull, push
 
@@ -267,3 +268,35 @@ def test_one_that_is_superseded_while_it_is_posted_leaves_nothing_at_github(
     assert run(review) == "superseded: it was closed"
     assert standin.reviews == []
     assert review.status == ReviewStatus.SUPERSEDED
+
+
+def test_what_a_review_posted_before_it_was_cut_off_is_told_by_no_later_one(standin: Standin) -> None:
+    first = open_pull(standin, {"a.py": PADDING}, {"a.py": "BAD 1\n" + PADDING})
+    standin.faults.append(Fault("GET .*/reviews/[0-9]+/comments", 502))
+    with pytest.raises(GitHubError):
+        reviewing.run(first.pk, last_attempt=False)
+    assert told(standin) == [("a.py", 1)]
+
+    # The push comes before the next attempt, and ends the review.
+    second = push(standin, {"a.py": "BAD 1\n" + PADDING + "BAD 2\n"})
+    run(second)
+
+    assert told(standin) == [("a.py", 42)]
+    assert second.since_sha == first.head_sha
+    first.refresh_from_db()
+    finding = first.findings.get()
+    assert (first.status, finding.state) == (ReviewStatus.DONE, FindingState.POSTED)
+    assert finding.comment_id == standin.comments[0]["id"]
+
+
+def test_a_review_that_stands_at_github_is_done_though_the_head_moved_on_since(standin: Standin) -> None:
+    review = open_pull(standin, {"a.py": PADDING}, {"a.py": "BAD 1\n" + PADDING})
+    standin.faults.append(Fault("GET .*/reviews/[0-9]+/comments", 502))
+    with pytest.raises(GitHubError):
+        reviewing.run(review.pk, last_attempt=False)
+    standin.pulls[7]["head"] = standin.repo.commit({"a.py": "fine\n" + PADDING})
+
+    assert run(review) == "posted"
+
+    assert (review.status, len(standin.posted(7))) == (ReviewStatus.DONE, 1)
+    assert PullRequest.objects.get().reviewed_sha == review.head_sha
