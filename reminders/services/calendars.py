@@ -1,6 +1,7 @@
 """A person's tasks as a calendar, and what a calendar changes of them."""
 
 import hashlib
+import re
 import time
 import zoneinfo
 from collections import defaultdict
@@ -27,7 +28,9 @@ DONE_DAYS = 30
 #: Of an import, what is not done by then is told of, and done by importing again.
 MOST_SECONDS = 60.0
 #: Raise it when the same tasks are written in another way, so that programs read them again.
-FORMAT = 1
+FORMAT = 2
+#: As `_other_uid` writes it.
+_OTHER_UID = re.compile(r"(\d{1,18})-.+", re.ASCII | re.DOTALL)
 
 
 @dataclass
@@ -72,13 +75,14 @@ def calendar_of(person: Any) -> str:
     rows = list(calendar_todos(person).defer("search")[:MOST_TODOS])
     note = "" if len(rows) < MOST_TODOS else f"No more than {MOST_TODOS:,} tasks are shown."
     rules = _rules_of([row.pk for row in rows], person)
-    items: dict[str, tuple[CalendarTodo, Stamps]] = {}
+    meant = _meant(person, [row.uid for row in rows])
+    items = []
     for row in rows:
         item = as_calendar(row, rules[row.pk])
-        if item.uid in items:
-            item = replace(item, uid=f"{row.pk}-{item.uid}"[:255])  # somebody else's task has the same
-        items[item.uid] = (item, Stamps(row.created_at, row.updated_at, row.schedule_version))
-    return write(items.values(), clock, f"Tasks of {person.get_username()}", note)
+        if meant.get(row.uid, row.pk) != row.pk:
+            item = replace(item, uid=_other_uid(row))
+        items.append((item, Stamps(row.created_at, row.updated_at, row.schedule_version)))
+    return write(items, clock, f"Tasks of {person.get_username()}", note)
 
 
 def state_of(person: Any) -> str:
@@ -202,13 +206,31 @@ def import_calendar(person: Any, data: bytes | str) -> Imported:
 
 
 def _known(person: Any, uids: Sequence[str]) -> dict[str, Todo]:
-    """The person's tasks of these UIDs; of several of one UID, the one that the person made."""
-    rows = todos_of(person).filter(uid__in=uids).defer("search").order_by("id")
+    """The person's tasks that these UIDs stand for in their calendar."""
+    wanted, meant = set(uids), _meant(person, uids)
+    numbers = [int(match[1]) for match in map(_OTHER_UID.fullmatch, uids) if match]
     found: dict[str, Todo] = {}
-    for row in rows:
-        if row.uid not in found or row.creator_id == person.pk:
+    for row in todos_of(person).filter(pk__in=[*meant.values(), *numbers]).defer("search"):
+        if _other_uid(row) in wanted:
+            found[_other_uid(row)] = row
+        elif meant.get(row.uid) == row.pk:
             found[row.uid] = row
     return found
+
+
+def _meant(person: Any, uids: Sequence[str]) -> dict[str, int]:
+    """Of each UID, the number of the person's task; of several of one UID, of the one that the person made."""
+    rows = todos_of(person).filter(uid__in=uids).order_by("id")
+    found: dict[str, int] = {}
+    for uid, number, creator in rows.values_list("uid", "pk", "creator_id"):
+        if uid not in found or creator == person.pk:
+            found[uid] = number
+    return found
+
+
+def _other_uid(row: Todo) -> str:
+    """Under which a task is in the calendar of whoever has another one of its UID, such as one of somebody else's."""
+    return f"{row.pk}-{row.uid}"[:255]
 
 
 def _take(
@@ -222,6 +244,7 @@ def _take(
     if row is None:
         result.created.append(_create(person, item).pk)
         return
+    item = replace(item, uid=row.uid)
     # Compared with what we would have written, so that what no calendar can tell is not lost by coming back.
     before = _written(row, rules[row.pk], clock)
     same_alarms = before.alarms == item.alarms
@@ -268,6 +291,8 @@ def _update(
     person: Any, row: Todo, before: CalendarTodo, item: CalendarTodo, alarms: _Alarms, clock: PersonClock
 ) -> None:
     """Change what differs; a task is closed and reopened as by hand."""
+    # First of all, as by all who change a task: to take its rules away before would be to wait in a ring with others.
+    row = todos.locked(row.pk)
     # What is closed is written without its rule, so a file says nothing of it.
     keeps_rule = item.done_at is not None or (before.done_at is not None and not item.rrule)
     if before.done_at is not None and item.done_at is None:

@@ -86,8 +86,8 @@ _URGENT = "SELECT id FROM reminders_todo WHERE id = ANY(%s::bigint[]) AND priori
 class Waiting(NamedTuple):
     """A reminder that fired. why_not: why it is not to be sent, if that is so.
 
-    Whether its task is urgent is asked for once the row is locked (`urgent_among`): whoever makes it so has it looked at
-    anew, and a statement that saw the task before that may lock the row after it.
+    Whether its task is urgent is asked for once the row is locked (`urgent_among`): whoever makes it so has it looked
+    at anew, and a statement that saw the task before that may lock the row after it.
     """
 
     id: int

@@ -302,3 +302,20 @@ def test_what_no_time_is_left_for_is_told(clock: Any, monkeypatch: pytest.Monkey
 def test_reading_alone_gives_what_was_written() -> None:
     items, _ = read_todos((FILES / "phone-reminders.ics").read_bytes(), PersonClock(), datetime(2026, 3, 3, tzinfo=UTC))
     assert len(items) == 3
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_two_tasks_of_one_uid_stay_what_they_are(closed: bool, clock: Any) -> None:
+    ada, bob = person(), person()
+    hers = todo(ada, title="hers", uid="same", watchers=[bob], due_date=date(2026, 3, 2))
+    his = todo(bob, title="his", uid="same", due_date=date(2026, 3, 5))
+    if closed:
+        todos.complete(his.pk, bob)
+        clock("2026-05-01 00:00")
+    text = calendars.calendar_of(bob)
+    before = state(Todo)
+
+    assert counts(calendars.import_calendar(bob, text)) == (0, 0, 1 if closed else 2)
+    assert state(Todo) == before
+    calendars.import_calendar(bob, text.replace("SUMMARY:hers", "SUMMARY:ours"))
+    assert [Todo.objects.get(pk=row.pk).title for row in (hers, his)] == ["ours", "his"]

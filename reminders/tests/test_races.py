@@ -18,7 +18,7 @@ from reminders.models import (
     Todo,
 )
 from reminders.operators import people, rules
-from reminders.services import outbox, outbox_rows, planning, scanning, todos
+from reminders.services import calendars, outbox, outbox_rows, planning, scanning, todos
 from reminders.tests.factories import at, person, todo
 from reminders.tests.racing import begun, uncommitted
 
@@ -231,6 +231,7 @@ def test_a_pause_that_ends_while_a_scan_holds_by_it_holds_nothing_for_long(first
 def test_what_becomes_urgent_while_a_scan_begins_is_not_held_till_the_quiet_hours_end(
     row: Todo, clock: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert row.creator is not None
     Preferences.objects.create(user=row.creator, quiet_from=time(8), quiet_until=time(20))
     scanning.fire(NOW)
     # It has seen the task as it was, and not locked the reminder yet.
@@ -244,3 +245,25 @@ def test_what_becomes_urgent_while_a_scan_begins_is_not_held_till_the_quiet_hour
     clock(NOW + timedelta(minutes=1))
     scanning.send_due_soon()
     assert sent() == [("rule", NOW)]
+
+
+def test_an_import_that_takes_rules_away_and_a_change_of_the_task_wait_in_no_ring(
+    clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = person()
+    row = todo(ada, due_date=date(2026, 3, 2), due_time=time(9))
+    without = calendars.calendar_of(ada)
+    ReminderRule.objects.create(todo=row, offset="-PT1H")
+    planning.replan([row.pk])
+    others = []
+
+    def change(*args: Any, **values: Any) -> Todo:
+        others.append(begun(lambda: todos.complete(row.pk, None)))
+        return changed(*args, **values)
+
+    changed = todos.change
+    monkeypatch.setattr(todos, "change", change)
+    assert calendars.import_calendar(ada, without).updated == [row.pk]
+    others[0].end()
+    assert not ReminderRule.objects.exists()
+    assert not PlannedReminder.objects.exists()
