@@ -10,6 +10,8 @@ MAX_FILE_BYTES = 512 * 1024
 #: So much of a file is looked at to tell whether a person wrote it.
 LOOKED_AT_BYTES = 4096
 MINIFIED_LINE_BYTES = 400
+#: An index of Postgres holds no longer ones.
+MAX_PATH_BYTES = 2_000
 
 BINARY = "binary"
 TOO_LARGE = "too large"
@@ -91,7 +93,7 @@ def why_not(entry: Entry, excluded: PathPatterns) -> str:
         return GENERATED
     if entry.size is None or entry.size > MAX_FILE_BYTES:
         return TOO_LARGE
-    return UNREADABLE_PATH if len(entry.path) > 4096 or "\x00" in entry.path else ""
+    return UNREADABLE_PATH if len(entry.path.encode()) > MAX_PATH_BYTES or "\x00" in entry.path else ""
 
 
 def why_not_content(content: bytes) -> str:

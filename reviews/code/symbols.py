@@ -184,9 +184,9 @@ def _uses(language: str, kind: str, node: "Node", captures: "Captures") -> Itera
 
 
 def _without_path(outer: str, name: str) -> tuple[str, str]:
-    """`a` and `b::c`, as C++ nests it: `a::b` and `c`."""
+    """`a` and `b::c`, as C++ nests it: `a::b` and `c`. Of a long path its end, which tells most, is kept."""
     path, colons, last = name.rpartition("::")
-    return (f"{outer}::{path}", last) if colons else (outer, name)
+    return (f"{outer}::{path}"[-MAX_NAME:], last) if colons else (outer, name)
 
 
 def _split(language: str, name: str) -> tuple[str, str]:

@@ -1,6 +1,8 @@
 """The index of code: what is read, what is kept when files change, and who runs it."""
 
 import json
+import random
+import string
 import threading
 from collections.abc import Iterator
 from io import StringIO
@@ -90,6 +92,17 @@ def test_a_first_run_keeps_definitions_uses_and_chunks(shop: IndexedRepo):
         "repository": "acme/shop", "repository_id": shop.repository.pk, "path": "shop/prices.py",
         "language": "python", "symbol": "tax", "line": 5, "end_line": 6,
     }  # fmt: skip
+
+
+def test_names_and_paths_that_are_too_long_to_be_kept_end_no_run(shop: IndexedRepo):
+    chance = random.Random(1)
+    folders = ("".join(chance.choices(string.ascii_letters, k=120)) for _ in range(24))
+    places = f"{'Outer' * 30}::{'Inner' * 30}"
+
+    done = shop.index({"a.cpp": f"void f() {{ {places}::apply(); }}\n", f"{'/'.join(folders)}/b.py": "x = 1\n"})
+
+    assert (shop.row().state, shop.uses("apply")) == (IndexState.READY, {"a.cpp:1"})
+    assert done["skipped"] == {"a path that cannot be kept": 1}
 
 
 @pytest.mark.long
