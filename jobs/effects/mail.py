@@ -16,8 +16,22 @@ from jobs.effects.errors import Refused
 from jobs.effects.protocol import Uncertain, once
 from jobs.effects.trying import Try
 
+#: Headers whose words are addresses and names for machines. Python folds a word that is longer than a line by encoding
+#: it, and no mail program decodes it there (RFC 2047 §5): its one-click unsubscription, or its threads, would be gone.
+_LITERAL = frozenset({"in-reply-to", "list-help", "list-id", "list-unsubscribe", "references"})
+_LONGEST_LINE = 998  # RFC 5322 §2.1.1
+
+
+class _Rendering(policy.EmailPolicy):
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        line = f"{name}: {' '.join(str(value).split())}"
+        if name.lower() in _LITERAL and line.isascii() and len(line) <= _LONGEST_LINE:
+            return f"{line}{self.linesep}".encode()
+        return super().fold_binary(name, value)
+
+
 #: A message with only ASCII in its lines, as every server takes it.
-_RENDERED = policy.SMTP.clone(cte_type="7bit")
+_RENDERED = _Rendering(linesep="\r\n", cte_type="7bit")
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,26 @@ def test_a_mail_arrives_as_it_was_written(server: MailServer, letters: Letters) 
     assert len(letters.accepted) == 1
 
 
+def test_what_is_for_machines_is_never_encoded(server: MailServer, letters: Letters) -> None:
+    """A word that is longer than a line: no mail program decodes it in these headers."""
+    link = f"<https://tasks.example/unsubscribe/{'x' * 300}/>"
+    thread = f"<task.{'7' * 90}@switchyard.example>"
+    message = letter()
+    for name, value in (
+        ("List-Unsubscribe", link),
+        ("List-Id", f"Reminders of Switchyard <reminders.{'y' * 80}.example>"),
+        ("References", f"{thread} {thread}"),
+        ("In-Reply-To", thread),
+    ):
+        message[name] = value
+
+    send_mail("literal", message, server=server)
+
+    head = letters.accepted[0].content.split(b"\r\n\r\n")[0].decode("ascii").split("\r\n")
+    for name in ("List-Unsubscribe", "List-Id", "References", "In-Reply-To"):
+        assert f"{name}: {message[name]}" in head
+
+
 def test_a_mail_that_may_have_been_taken_is_never_sent_again_by_itself(server: MailServer, letters: Letters) -> None:
     for step, is_stored in STEPS.items():
         letters.step, letters.accepted = step, []

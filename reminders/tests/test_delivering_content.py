@@ -76,6 +76,8 @@ def test_headers_say_who_sends_why_and_how_to_end_it(clock: Any, office: PostOff
     match = re.fullmatch(r"<https://tasks\.example/reminders/unsubscribe/([^/]+)/>", one["List-Unsubscribe"])
     assert match is not None
     assert read(match[1]) == Link(Action.UNSUBSCRIBE, ada.pk, first.channel_id, version_of(ada.email))
+    # As it is on the way: a mail program reads no encoded words there.
+    assert f"List-Unsubscribe: {match[0]}\r\n".encode() in office.accepted[0].content
     # Mails of one task are one thread.
     assert one["References"] == one["In-Reply-To"] == two["References"]
     assert one["Subject"] == two["Subject"] == "Reminder: Water the plants"
