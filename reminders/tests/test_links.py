@@ -158,6 +158,17 @@ def test_a_link_does_no_more_than_its_person_may(strict: Client, ada: Any) -> No
     assert strict.post(of(row, bob, Action.DONE, 0).replace("None", "1")).status_code in (403, 404)
 
 
+def test_a_link_of_an_operator_who_was_taken_off_a_task_puts_off_nobody(strict: Client, ada: Any) -> None:
+    bob = person("bob")
+    ada.is_superuser = True
+    ada.save()
+    row = todo(bob, assignees=[ada, bob], **DUE)
+    todos.change(row.pk, {}, assignees=[bob.pk])
+    planned = list(PlannedReminder.objects.values())
+    assert strict.post(of(row, ada, Action.WEEK)).status_code == 404
+    assert list(PlannedReminder.objects.values()) == planned
+
+
 # --- Unsubscribing ----------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from reminders.models import Channel, Todo
 from reminders.operators import access
 from reminders.operators import todos as operators
 from reminders.schedule import Person
-from reminders.services import confirming, links, planning
+from reminders.services import confirming, links, parts, planning
 from reminders.services.links import Action, Link, LinkRefused
 from reminders.services.rendering import clock_words
 from reminders.services.todos import TodoRefused
@@ -111,9 +111,13 @@ def act(request: HttpRequest, link: Link, user: Any) -> HttpResponse:
 
 def _todo(actor: Actor, link: Link) -> Todo:
     try:
-        return access.require_todo(actor, link.target, "change")
+        todo = access.require_todo(actor, link.target, "change")
     except (NotHere, PermissionDenied):
         raise Told(404, *_GONE) from None
+    if not parts.has_part(link.person, todo.pk):
+        # An operator may change it all the same; but what the mail offers to put off would be others' reminders.
+        raise Told(404, *_GONE)
+    return todo
 
 
 def _person(user: Any) -> Person:
