@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -68,6 +69,17 @@ def list_after(now: Sequence[str], shown: Sequence[str], wanted: Sequence[str]) 
         return list(wanted)
     kept = [one for one in now if one in wanted or one not in shown]
     return [*kept, *(one for one in wanted if one not in shown and one not in kept)]
+
+
+@dataclass(frozen=True)
+class ListEdit:
+    """What somebody made of a list that they were shown, for a service that knows the list once the row is locked."""
+
+    shown: Sequence[str]
+    wanted: Sequence[str]
+
+    def after(self, now: Sequence[str]) -> list[str]:
+        return list_after(now, self.shown, self.wanted)
 
 
 def _read(text: Any) -> dict[str, Any]:

@@ -53,10 +53,15 @@ class AnyJson(forms.CharField):
             ) from None
 
 
+class _TimeControl(UnfoldAdminTextInputWidget):
+    #: A browser takes no more than thousandths, shows a finer time as none, and would send that back.
+    supports_microseconds = False
+
+
 class LocalTime(forms.DateTimeField):
     """A time as a browser's time field sends it, in the site's zone."""
 
-    widget = UnfoldAdminTextInputWidget(attrs={"type": "datetime-local", "step": "1"})
+    widget = _TimeControl(attrs={"type": "datetime-local", "step": "1"})
     input_formats = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M"]
 
     def to_python(self, value: Any) -> Any:

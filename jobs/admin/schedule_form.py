@@ -16,6 +16,7 @@ from unfold.widgets import (
 
 from jobs.admin.enqueue import LocalTime
 from jobs.admin.job_actions import JsonText
+from jobs.edit_forms import EditForm
 from jobs.lanes import QUEUES
 from jobs.models import CatchUp, SchedulePolicy
 from jobs.models.schedule import MAX_CATCH_UP
@@ -42,7 +43,7 @@ FIELD_OF = {
 }
 
 
-class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
+class ScheduleForm(forms.ModelForm, EditForm):  # type: ignore[type-arg]
     task = forms.ChoiceField(label="Task", widget=UnfoldAdminSelectWidget)
     args = JsonText(list, label="Positional arguments", help_text="A JSON list.")
     kwargs = JsonText(dict, label="Named arguments", help_text="A JSON object.")
@@ -174,7 +175,8 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         kind = data["kind"]
         if changed & {"kind", *KINDS[kind][1]}:
             spec[kind] = self._timetable(kind)
-            if kind != "clocked":
+            if kind != "clocked" and "kind" in changed:
+                # A time alone runs once; what was chosen here counts in the place of that.
                 spec["one_off"] = data["one_off"]
         if kind == "clocked":
             spec.pop("one_off", None)

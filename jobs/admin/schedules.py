@@ -70,6 +70,7 @@ class ScheduleAdmin(BaseAdmin):
     ordering = ("name",)
     actions = ("enable_selected", "disable_selected", "run_selected")
     change_form_outer_before_template = "jobs/schedule_panel.html"
+    change_form_before_template = "jobs/shown_input.html"
     fieldsets = (
         (None, {"fields": ("name", "description", "task", "args", "kwargs", "enabled")}),
         (

@@ -1,7 +1,10 @@
 """Schedules in the admin: when they run next, one form for each kind, and actions that are recorded."""
 
+import html
 import json
+import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -208,6 +211,63 @@ def test_a_wrong_value_is_told_at_its_field(editor, schedule, given, field):
     assert response.status_code == 200
     assert field in response.context["adminform"].form.errors
     assert PeriodicTask.objects.exclude(name__startswith="Clean").count() == 1
+
+
+def opened(client, schedule: PeriodicTask) -> dict[str, Any]:
+    """What a browser sends of the form if its user changes nothing."""
+    found = re.search(r'name="shown" value="([^"]*)"', client.get(url("change", schedule)).content.decode())
+    assert found
+    shown = html.unescape(found[1])
+    controls = {name: "on" if value is True else value for name, value in json.loads(shown).items()}
+    return {"shown": shown} | {name: value for name, value in controls.items() if value is not False}
+
+
+def test_a_form_puts_nothing_back_that_others_changed_since_it_was_opened(editor, schedule):
+    form = opened(editor, schedule)
+    meanwhile = {"args": "[2]", "queue": "fast_lane", "priority": 7, "one_off": True, "enabled": False}
+    PeriodicTask.objects.filter(pk=schedule.pk).update(
+        **meanwhile, crontab=None, interval=IntervalSchedule.objects.create(every=5, period="minutes")
+    )
+
+    assert editor.post(url("change", schedule), {**form, "description": "Checked."}).status_code == 302
+
+    schedule.refresh_from_db()
+    assert {name: getattr(schedule, name) for name in meanwhile} == meanwhile
+    assert (schedule.description, schedule.crontab, schedule.interval.every) == ("Checked.", None, 5)
+    assert set(AuditEntry.objects.get(action="schedule.change").detail["changed"]) == {"description"}
+
+
+def test_other_times_given_in_an_open_form_leave_whether_it_runs_once_to_others(editor, schedule):
+    form = opened(editor, schedule)
+    PeriodicTask.objects.filter(pk=schedule.pk).update(one_off=True)
+
+    editor.post(url("change", schedule), {**form, "cron": "45 3 * * *"})
+
+    schedule.refresh_from_db()
+    assert (schedule.crontab.minute, schedule.one_off) == ("45", True)
+
+
+def test_a_refused_form_still_knows_what_it_showed_at_first(editor, schedule):
+    form = opened(editor, schedule)
+    PeriodicTask.objects.filter(pk=schedule.pk).update(description="Theirs.")
+
+    refused = editor.post(url("change", schedule), {**form, "cron": "x"})
+    assert refused.status_code == 200
+    found = re.search(r'name="shown" value="([^"]*)"', refused.content.decode())
+    assert found
+    assert html.unescape(found[1]) == form["shown"]
+
+
+def test_a_time_finer_than_a_browser_can_hold_is_shown_to_the_second_and_kept(editor, schedule):
+    starts = timezone.now().replace(microsecond=123456) + timedelta(days=1)
+    PeriodicTask.objects.filter(pk=schedule.pk).update(start_time=starts)
+
+    form = opened(editor, schedule)
+    editor.post(url("change", schedule), {**form, "description": "Checked."})
+
+    schedule.refresh_from_db()
+    assert "." not in form["start_time"]
+    assert schedule.start_time == starts
 
 
 def test_switching_off_in_the_form_keeps_when_it_last_ran_and_switching_on_counts_from_now(editor, schedule):
