@@ -22,7 +22,7 @@ from unfold.widgets import (
 from jobs.admin import show
 from jobs.admin.filters import FixedFilter
 from jobs.admin.service_pages import ServiceAdmin, link, sentence
-from jobs.edit_forms import EditForm, list_after
+from jobs.edit_forms import EditForm, ListEdit
 from jobs.operators.lookups import NotHere
 from jobs.operators.settings import MAX_TEXT, SettingsRefused
 from reminders import recurrence
@@ -174,13 +174,9 @@ class TextForm(EditForm):
                     value = value.replace("\r\n", "\n")
                 now = self.stored.get(name) if isinstance(value, bool) else _shown(self.stored.get(name))
                 if name in self.changed_data and value != now:
-                    values[name] = self._names_after(name, value) if entry.kind == "names" else value
+                    is_list = entry.kind == "names"
+                    values[name] = ListEdit(_names(self.shown_before[name]), _names(value)) if is_list else value
         return values
-
-    def _names_after(self, name: str, wanted: str) -> list[str]:
-        """Whoever else added or took off a name meanwhile keeps that."""
-        now = _names(str(_shown(self.stored.get(name))))
-        return list_after(now, _names(self.shown_before[name]), _names(wanted))
 
     def refuse(self, exc: SettingsRefused) -> None:
         """Put what the service says beside its fields."""

@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
+from jobs.edit_forms import ListEdit
 from jobs.operators.actors import Actor
 from jobs.operators.lookups import NotHere
 from jobs.operators.search import is_storable
@@ -61,7 +62,7 @@ def create_project(actor: Actor, given: Mapping[str, Any]) -> Project:
 
 
 def change_project(actor: Actor, project_id: int, given: Mapping[str, Any]) -> Project:
-    """Change what is named; whoever takes themselves off it sees the last of it.
+    """Change what is named; whoever takes themselves off it sees the last of it. members may be a `ListEdit`.
 
     Raises NotHere, PermissionDenied, SettingsRefused.
     """
@@ -104,6 +105,9 @@ def _replan(people: Iterable[int]) -> None:
 def _read(given: Mapping[str, Any], row: Project | None = None) -> tuple[dict[str, Any], list[int] | None]:
     plain = {str(name): value for name, value in given.items()}
     on_list = row.members.all() if row is not None else None
+    if isinstance(plain.get("members"), ListEdit):
+        now = [] if on_list is None else list(on_list.values_list("username", flat=True))
+        plain["members"] = plain["members"].after(now)
     members = access.people_named(plain.pop("members"), "members", on_list) if "members" in plain else None
     archived = plain.pop("archived", None)
     if archived is not None and not isinstance(archived, bool):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from jobs.edit_forms import ListEdit
 from jobs.operators.actors import Actor
 from jobs.operators.lookups import LARGEST_ID
 from jobs.operators.search import is_storable
@@ -33,8 +34,11 @@ class Values:
 
 
 def read(actor: Actor, given: Mapping[str, Any], todo: Todo | None = None) -> Values:
-    """todo: the one that is changed; None for a new one. Raises SettingsRefused, naming all that is wrong."""
-    plain = _spread(given)
+    """todo: the one that is changed, locked; None for a new one. Raises SettingsRefused, naming all that is wrong.
+
+    A list of people or tags may be a `ListEdit`.
+    """
+    plain = {name: _listed(value, name, todo) for name, value in _spread(given).items()}
     errors: dict[str, str] = {}
     people: dict[str, list[int]] = {}
     for name in PEOPLE:
@@ -58,6 +62,15 @@ def read(actor: Actor, given: Mapping[str, Any], todo: Todo | None = None) -> Va
     if errors:
         raise SettingsRefused(errors)
     return Values(fields, people, rules)
+
+
+def _listed(value: Any, name: str, todo: Todo | None) -> Any:
+    """Of an edited list, what it is to be: whoever else added or took off an entry meanwhile keeps that."""
+    if not isinstance(value, ListEdit):
+        return value
+    if todo is None:
+        return value.after([])
+    return value.after(list(getattr(todo, name).values_list("username", flat=True)) if name in PEOPLE else todo.tags)
 
 
 def priority_named(value: Any) -> Any:

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from jobs.edit_forms import ListEdit
 from jobs.operators.actors import Actor
 from jobs.operators.lookups import NotHere, find
 from jobs.operators.search import is_storable
@@ -177,7 +178,10 @@ def _creator(actor: Actor, given: Any) -> Any:
 
 
 def change_todo(actor: Actor, todo_id: int, given: Mapping[str, Any]) -> Todo:
-    """Change what is named, and nothing else. Raises NotHere, PermissionDenied, SettingsRefused."""
+    """Change what is named, and nothing else. Of people and tags, a `ListEdit` leaves to others what they did.
+
+    Raises NotHere, PermissionDenied, SettingsRefused.
+    """
     access.require_todo(actor, todo_id, "change")
     with _still_there(todo_id):
         before = services.locked(todo_id)
@@ -322,12 +326,7 @@ def assign_each(actor: Actor, todo_ids: Iterable[int], people: list[str]) -> Eac
     """Assign people besides those that are. Raises SettingsRefused for unknown accounts, before the first."""
     access.people_named(people, "people")
 
-    def assign(todo_id: int) -> None:
-        todo = access.require_todo(actor, todo_id, "change")
-        names = list(todo.assignees.values_list("username", flat=True))
-        change_todo(actor, todo_id, {"assignees": [*names, *people]})
-
-    return _each(todo_ids, assign)
+    return _each(todo_ids, lambda one: change_todo(actor, one, {"assignees": ListEdit([], people)}))
 
 
 def delete_each(actor: Actor, todo_ids: Iterable[int]) -> Each:

@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from jobs.models import AuditEntry
+from jobs.operators.actors import Actor
 from jobs.tests.admin_helpers import client_with, page_of
 from reminders.models import Channel, Preferences, Project, ReminderRule, Todo
+from reminders.operators import access
+from reminders.operators import todos as operators
+from reminders.services import todos as services
 from reminders.tests.factories import person, todo
 from reminders.tests.opened_forms import form_in, opened
 from reminders.tests.test_pages_account import logged_in
@@ -114,6 +118,70 @@ def test_a_form_without_what_it_showed_is_compared_with_what_is_stored(place, sh
     row.refresh_from_db()
     assert (row.title, row.tags, names(row.assignees)) == ("Feed", [], ["anna"])
     assert set(AuditEntry.objects.get(action="todo.change").detail) == {"title", "tags"}
+
+
+@pytest.mark.parametrize("place", ["admin", "pages"])
+def test_whom_somebody_adds_while_a_form_is_read_stays(place, anna, monkeypatch):
+    bob, eve = person("bob"), person("eve")
+    row = todo(anna, assignees=[anna], watchers=[anna], **BEFORE)
+    client = client_of(place, anna)
+    form = opened(client, edit_of(place, row))
+    _before(monkeypatch, services, "locked", lambda: (row.assignees.add(eve), row.watchers.remove(anna)))
+
+    client.post(edit_of(place, row), {**form, "assignees": "anna, bob", "watchers": "anna, bob"})
+
+    assert names(row.assignees) == ["anna", "bob", "eve"]
+    assert names(row.watchers) == ["bob"]
+    assert bob.assigned_todos.get() == row
+
+
+def test_tags_that_somebody_adds_while_a_form_is_read_stay(anna, monkeypatch):
+    row = todo(anna, tags=["home"], **BEFORE)
+    client = client_of("pages", anna)
+    form = opened(client, edit_of("pages", row))
+    theirs = Todo.objects.filter(pk=row.pk)
+    _before(monkeypatch, services, "locked", lambda: theirs.update(tags=["home", "theirs"]))
+
+    client.post(edit_of("pages", row), {**form, "tags": "home, mine"})
+
+    row.refresh_from_db()
+    assert row.tags == ["home", "theirs", "mine"]
+
+
+def test_whom_somebody_assigns_while_several_tasks_are_assigned_stays(anna, monkeypatch):
+    eve, row = person("eve"), todo(anna, assignees=[anna])
+    person("bob")
+    _before(monkeypatch, services, "locked", lambda: row.assignees.add(eve))
+
+    assert operators.assign_each(Actor.of_user(anna, "api"), [row.pk], ["bob"]).done == [row.pk]
+
+    assert names(row.assignees) == ["anna", "bob", "eve"]
+
+
+def test_whom_somebody_makes_a_member_while_a_form_is_read_stays(anna, monkeypatch):
+    eve, row = person("eve"), Project.objects.create(name="House")
+    person("bob")
+    row.members.set([anna])
+    client, path = client_with(*ALL), page_of("reminders_project", "edit", row.pk)
+    form = opened(client, path)
+    _before(monkeypatch, access, "require_project", lambda: row.members.add(eve), at=2)
+
+    client.post(path, {**form, "members": "anna, bob"})
+
+    assert names(row.members) == ["anna", "bob", "eve"]
+
+
+def _before(monkeypatch: Any, module: Any, name: str, deed: Any, at: int = 1) -> None:
+    """Have somebody else do something just before a function is called for the nth time."""
+    real, calls = getattr(module, name), []
+
+    def called(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == at:
+            deed()
+        return real(*args)
+
+    monkeypatch.setattr(module, name, called)
 
 
 def test_a_project_keeps_the_members_that_were_added_and_loses_those_that_were_taken_off(anna):

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 
-from jobs.edit_forms import list_after
+from jobs.edit_forms import ListEdit
 from reminders.models import Audience, Priority, RepeatFrom, Todo
 from reminders.services import agenda
 from reminders.web import repeats, zones
@@ -128,7 +128,7 @@ class TodoForm(QuickForm):
             fields.add("rrule")
         changed = {name: value for name, value in self.given().items() if name in fields}
         for name in changed.keys() & {"tags", "assignees", "watchers"}:
-            changed[name] = list_after(self.initial[name], words_of(self.shown_before[name]), changed[name])
+            changed[name] = ListEdit(words_of(self.shown_before[name]), changed[name])
         return changed
 
 
