@@ -15,6 +15,7 @@ from reviews.github.shapes import (
     RepositoryInfo,
     is_bot,
     login,
+    moment,
     names,
     read,
     text,
@@ -107,6 +108,7 @@ def _pull(answer: Any) -> PullRequest:
         base_ref=text(answer["base"].get("ref")),
         head_ref=text(answer["head"].get("ref")),
         changed_lines=int(answer.get("additions") or 0) + int(answer.get("deletions") or 0),
+        changed_at=moment(answer.get("updated_at")),
     )
 
 

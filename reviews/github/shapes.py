@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from reviews.github.errors import GitHubError
@@ -47,7 +48,10 @@ class RepositoryFile:
 
 @dataclass(frozen=True)
 class PullRequest:
-    """state: open or closed. labels: their names. changed_lines: added and deleted ones together."""
+    """state: open or closed. labels: their names. changed_lines: added and deleted ones together.
+
+    changed_at: when it was last changed at GitHub.
+    """
 
     number: int
     title: str
@@ -63,6 +67,7 @@ class PullRequest:
     base_ref: str = ""
     head_ref: str = ""
     changed_lines: int = 0
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -202,6 +207,15 @@ def not_understood(what: str, exc: Exception) -> GitHubError:
 
 def text(value: Any) -> str:
     return "" if value is None else str(value)
+
+
+def moment(value: Any) -> datetime | None:
+    """A time that GitHub tells; None where it is none."""
+    try:
+        read_ = datetime.fromisoformat(text(value))
+    except ValueError:
+        return None
+    return read_ if read_.tzinfo else read_.replace(tzinfo=UTC)
 
 
 def login(user: Any) -> str:

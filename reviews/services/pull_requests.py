@@ -1,7 +1,9 @@
 """What is known of a pull request between its reviews: kept up to date by events, paused and resumed by people."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.db import transaction
 from django.db.models.functions import Now
 
 from reviews.models import PullRequest, Repository
@@ -10,6 +12,14 @@ from reviews.services.event_fields import PullRequestFields
 
 if TYPE_CHECKING:
     from reviews.github.shapes import PullRequest as PullRequestAtGitHub
+
+#: What GitHub tells of a pull request.
+_TOLD = (
+    "title", "author", "author_is_bot", "state", "draft", "labels", "base_ref", "base_sha", "head_sha",
+    "changed_files", "changed_lines",
+)  # fmt: skip
+#: How long GitHub may answer with what was so before the event that it delivered.
+LATE_FOR = timedelta(minutes=2)
 
 
 def known(repository: Repository, number: int) -> PullRequest:
@@ -34,14 +44,24 @@ def remember(repository: Repository, told: PullRequestFields) -> PullRequest:
     return row
 
 
+@transaction.atomic
 def refresh(row: PullRequest, pull: "PullRequestAtGitHub") -> None:
-    """Note what GitHub answered when it was asked."""
+    """Note what GitHub answered when it was asked, unless an event told of something later meanwhile.
+
+    What GitHub answers may be some seconds old. row: has the latest of both afterwards.
+    """
+    known = PullRequest.objects.select_for_update(of=("self",)).filter(pk=row.pk)
+    if pull.changed_at is not None:
+        later = known.filter(changed_at__gt=pull.changed_at, updated_at__gt=Now() - LATE_FOR)
+        if later.exists():
+            return row.refresh_from_db(fields=[*_TOLD, "changed_at"])
+        row.changed_at = pull.changed_at
+    known.get()
     row.title, row.author, row.author_is_bot = pull.title[:500], pull.author[:100], pull.author_is_bot
     row.state, row.draft, row.labels = pull.state[:16], pull.draft, list(pull.labels)
     row.base_ref, row.base_sha, row.head_sha = pull.base_ref[:255], pull.base_sha, pull.head_sha
     row.changed_files, row.changed_lines = pull.changed_files, pull.changed_lines
-    fields = ["title", "author", "author_is_bot", "state", "draft", "labels", "base_ref", "base_sha", "head_sha"]
-    row.save(update_fields=[*fields, "changed_files", "changed_lines", "updated_at"])
+    row.save(update_fields=[*_TOLD, "changed_at", "updated_at"])
 
 
 def pause(pull_request: PullRequest, by: str) -> bool:

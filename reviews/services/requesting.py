@@ -66,8 +66,21 @@ def request(
         review.trigger, review.asked_by = trigger, (asked_by or (actor.name if actor else ""))[:150]
         review.full = full or review.full
         review.save()
+    _take_over(row, review)
     supersede(row, f"review {review.pk} was asked for", but=review)
     return _send(row, review)
+
+
+def _take_over(row: PullRequest, review: PullRequestReview) -> None:
+    """What somebody asked for, and did not get before a push, is owed at the new head."""
+    unfinished = PullRequestReview.objects.filter(repository=row.repository, number=row.number)
+    for older in unfinished.exclude(status__in=FINISHED).exclude(pk=review.pk).order_by("-pk"):
+        if review.trigger in AUTOMATIC and older.trigger not in AUTOMATIC:
+            review.trigger, review.asked_by = older.trigger, older.asked_by
+        review.full = review.full or older.full
+    PullRequestReview.objects.filter(pk=review.pk).update(
+        trigger=review.trigger, asked_by=review.asked_by, full=review.full
+    )
 
 
 def why_not(row: PullRequest, trigger: Trigger) -> str:
@@ -157,13 +170,16 @@ def supersede(row: PullRequest, why: str, but: PullRequestReview | None = None) 
         PullRequestReview.objects.filter(pk=review.pk).update(
             status=ReviewStatus.SUPERSEDED, finished_at=Now(), error=f"superseded: {why}"[:2000]
         )
-        if review.job_id:
-            _stop_job(review.job_id, why)
+        is_over = _stop_job(review.job_id, why) if review.job_id else False
+        if is_over and review.check_run_id is not None:
+            PullRequestReview.objects.filter(pk=review.pk).update(may_be_pending=True)
     return len(ended)
 
 
-def _stop_job(job_id: str, why: str) -> None:
+def _stop_job(job_id: str, why: str) -> bool:
+    """Whether it was waiting, so that it ends nothing at GitHub any more: the sweep does."""
     with connection.cursor() as cursor:
         if states.discard(cursor, job_id, f"superseded: {why}"[:1000]):
-            return
+            return True
         cancel.request(cursor, job_id, f"superseded: {why}"[:1000], cancel.Mode.ASKED)
+    return False

@@ -28,6 +28,10 @@ class Superseded(Exception):
     """Nobody waits for this review any more; the message says why."""
 
 
+class HeadMoved(Superseded):
+    """There is another head to review."""
+
+
 class Clock:
     """Seconds spent in each step of one attempt."""
 

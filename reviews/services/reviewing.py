@@ -18,7 +18,7 @@ from reviews.github.client import GitHubClient
 from reviews.github.errors import GitHubError, GitHubRefused
 from reviews.github.shapes import PullRequest as PullRequestAtGitHub
 from reviews.github_source import pull_request_change
-from reviews.models import Finding, FindingState, PullRequest, PullRequestReview, Repository, ReviewStatus
+from reviews.models import Finding, FindingState, PullRequest, PullRequestReview, Repository, ReviewStatus, Trigger
 from reviews.policy import ReviewSettings
 from reviews.services import (
     briefing,
@@ -34,7 +34,7 @@ from reviews.services import (
     storing,
 )
 from reviews.services.masking import masker_of
-from reviews.services.review_states import Clock, ReviewMissing, Superseded
+from reviews.services.review_states import Clock, HeadMoved, ReviewMissing, Superseded
 from reviews.services.review_text import Outline
 from reviews.services.selecting import Selection, select
 from reviews.services.since import Since, pushed_since
@@ -42,6 +42,9 @@ from reviews.services.since import Since, pushed_since
 __all__ = ["ReviewMissing", "run"]
 
 logger = logging.getLogger(__name__)
+
+#: How soon GitHub is asked again, where it does not show yet what it delivered.
+LATE_SECONDS = 5
 
 
 @dataclass
@@ -79,7 +82,7 @@ def run(review_id: int, *, last_attempt: bool) -> dict[str, Any]:
         attempt = _Attempt(review, access.client_for(review.repository), last_attempt)
         return _run(attempt)
     except Superseded as exc:
-        return _superseded(attempt, review, str(exc))
+        return _superseded(attempt, review, exc)
     except JobMovedOn:
         raise
     except JobCancelled:
@@ -128,19 +131,22 @@ def _settle_earlier(attempt: _Attempt) -> None:
 
 
 def _wanted_pull(attempt: _Attempt, *, at_its_start: bool = False) -> PullRequestAtGitHub:
-    """The pull request, if its head is still the one to review. Raises Superseded, GitHubError."""
+    """The pull request, if its head is still the one to review. Raises Superseded, Snooze, GitHubError."""
     review = attempt.review
     pull = attempt.client.pull(attempt.repository.full_name, review.number)
     pull_requests.refresh(attempt.row, pull)
+    head = attempt.row.head_sha
     # Who asks means the head of the moment, also where no push was delivered that told of it.
     asked = at_its_start and review.trigger not in requesting.AUTOMATIC and not posting.is_begun(review)
-    if not review.head_sha or (asked and pull.head_sha != review.head_sha):
-        check_runs.end(attempt.client, review, "cancelled", f"Superseded: the head is {pull.head_sha[:12]} by now", "")
-        review_states.adopt_head(review, pull.head_sha)
-    if pull.head_sha != review.head_sha:
-        raise Superseded(f"the head moved on from {review.head_sha[:12]} to {pull.head_sha[:12]}")
-    if pull.state != "open":
-        raise Superseded(f"the pull request is {pull.state[:20]}")
+    if not review.head_sha or (asked and head != review.head_sha):
+        check_runs.end(attempt.client, review, "cancelled", f"Superseded: the head is {head[:12]} by now", "")
+        review_states.adopt_head(review, head)
+    if head != review.head_sha:
+        raise HeadMoved(f"the head moved on from {review.head_sha[:12]} to {head[:12]}")
+    if attempt.row.state != "open":
+        raise Superseded(f"the pull request is {attempt.row.state[:20]}")
+    if pull.head_sha != head:
+        raise Snooze(LATE_SECONDS, f"GitHub does not show the head {head[:12]} yet")
     _check_excluded(attempt)
     return pull
 
@@ -313,10 +319,16 @@ def _open_before(review: PullRequestReview) -> int:
     return earlier.filter(fingerprint__in=again).values("fingerprint").distinct().count()
 
 
-def _superseded(attempt: _Attempt | None, review: PullRequestReview, why: str) -> dict[str, Any]:
-    review_states.end(review, ReviewStatus.SUPERSEDED, error=f"superseded: {why}")
-    _clean_up(attempt, "cancelled", f"Superseded: {why}")
-    return _summary(review, f"superseded: {why}")
+def _superseded(attempt: _Attempt | None, review: PullRequestReview, exc: Superseded) -> dict[str, Any]:
+    with transaction.atomic():
+        # Locked first, as by everybody who asks for reviews.
+        row = PullRequest.objects.select_for_update(of=("self",)).filter(reviews=review.pk).first()
+        review_states.end(review, ReviewStatus.SUPERSEDED, error=f"superseded: {exc}")
+        if row is not None and isinstance(exc, HeadMoved):
+            # The push may have been told of before an older one, not at all, or while reviews were paused.
+            requesting.request(row, Trigger(review.trigger), asked_by=review.asked_by, full=review.full)
+    _clean_up(attempt, "cancelled", f"Superseded: {exc}")
+    return _summary(review, f"superseded: {exc}")
 
 
 def _failed(attempt: _Attempt | None, review: PullRequestReview, exc: Exception, *, last_attempt: bool) -> None:
@@ -328,12 +340,13 @@ def _failed(attempt: _Attempt | None, review: PullRequestReview, exc: Exception,
         return review_states.postpone(review, error)
     untold = "" if isinstance(exc, GitHubRefused) else notices.in_words(exc)
     review_states.end(review, ReviewStatus.FAILED, error=error, untold=untold)
-    if attempt is None or not untold:
+    if attempt is None:
         return None
-    try:
-        notices.tell_failure(attempt.client, review)
-    except (GitHubError, Snooze, effects.EffectUnknown, effects.EffectUncertain) as problem:
-        logger.warning("The failure of review %s is told later: %s", review.pk, problem)
+    if untold:
+        try:
+            notices.tell_failure(attempt.client, review)
+        except (GitHubError, Snooze, effects.EffectUnknown, effects.EffectUncertain) as problem:
+            logger.warning("The failure of review %s is told later: %s", review.pk, problem)
     return _clean_up(attempt, "failure", f"The review failed: {notices.in_words(exc)}")
 
 

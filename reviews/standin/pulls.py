@@ -32,6 +32,7 @@ def pull(standin: "Standin", request: Request, number: str) -> Answer:
         "changed_files": len(files),
         "additions": sum(entry["additions"] for entry in files),
         "deletions": sum(entry["deletions"] for entry in files),
+        **({"updated_at": found["updated_at"]} if "updated_at" in found else {}),
     }
 
 

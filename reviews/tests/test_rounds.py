@@ -300,3 +300,87 @@ def test_a_review_that_stands_at_github_is_done_though_the_head_moved_on_since(s
 
     assert (review.status, len(standin.posted(7))) == (ReviewStatus.DONE, 1)
     assert PullRequest.objects.get().reviewed_sha == review.head_sha
+
+
+def heard_of(head: str) -> PullRequestReview:
+    """The review that the event of a push asks for."""
+    PullRequest.objects.update(head_sha=head)
+    return ask(PullRequest.objects.get(), Trigger.PUSHED)
+
+
+def test_pushes_that_are_told_of_in_the_wrong_order_end_with_the_review_of_the_last(standin: Standin) -> None:
+    run(open_pull(standin, {"a.py": PADDING}, {"a.py": "fine\n" + PADDING}))
+    older, newer = (standin.repo.commit({"a.py": f"BAD {number}\n" + PADDING}) for number in (1, 2))
+    standin.pulls[7]["head"] = newer
+    heard_of(newer)
+    late = heard_of(older)
+
+    assert "the head moved on" in run(late)
+
+    again = PullRequestReview.objects.get(status=ReviewStatus.PENDING)
+    run(again)
+    assert (again.head_sha, told(standin)) == (newer, [("a.py", 1)])
+
+
+def test_what_was_asked_for_before_a_push_is_given_at_the_new_head(standin: Standin) -> None:
+    run(open_pull(standin, {"a.py": PADDING}, {"a.py": "fine\n" + PADDING}))
+    requesting.request(PullRequest.objects.get(), Trigger.COMMAND, asked_by="grace", full=True)
+
+    review = push(standin, {"a.py": "fine\nfiner\n" + PADDING})
+
+    assert (review.trigger, review.asked_by, review.full) == (Trigger.COMMAND, "grace", True)
+    run(review)
+    assert len(standin.posted(7)) == 2
+
+
+def test_a_review_that_is_asked_for_while_others_are_paused_follows_a_push(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pushed_meanwhile(*args: Any) -> Any:
+        standin.pulls[7]["head"] = standin.repo.commit({"a.py": "BAD 1\n" + PADDING})
+        canned.install(monkeypatch)
+        return canned.find_bad(*args)
+
+    run(open_pull(standin, {"a.py": PADDING}, {"a.py": "fine\n" + PADDING}))
+    PullRequest.objects.update(paused_at=Now(), paused_by="ada")
+    canned.install(monkeypatch, pushed_meanwhile)
+
+    assert "the head moved on" in run(ask(PullRequest.objects.get(), Trigger.COMMAND))
+
+    review = PullRequestReview.objects.get(status=ReviewStatus.PENDING)
+    assert review.trigger == Trigger.COMMAND
+    run(review)
+    assert told(standin) == [("a.py", 1)]
+
+
+EARLIER, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:00:05Z"
+
+
+def test_a_head_that_github_does_not_show_yet_is_waited_for(standin: Standin) -> None:
+    run(open_pull(standin, {"a.py": PADDING}, {"a.py": "fine\n" + PADDING}))
+    before = standin.pulls[7]["head"]
+    review = push(standin, {"a.py": "BAD 1\n" + PADDING})
+    after = standin.pulls[7]["head"]
+    row = PullRequest.objects.get()
+    row.changed_at = LATER
+    row.save()
+    standin.pulls[7] |= {"head": before, "updated_at": EARLIER}
+
+    with pytest.raises(Snooze, match="does not show the head"):
+        run(review)
+
+    standin.pulls[7] |= {"head": after, "updated_at": LATER}
+    run(review)
+    assert (review.status, told(standin)) == (ReviewStatus.DONE, [("a.py", 1)])
+
+
+def test_an_answer_of_github_does_not_undo_what_an_event_told_meanwhile(standin: Standin) -> None:
+    review = open_pull(standin, {"a.py": PADDING}, {"a.py": "fine\n" + PADDING})
+    standin.pulls[7]["updated_at"] = EARLIER
+    row = PullRequest.objects.get()
+    row.changed_at, row.state = LATER, "closed"
+    row.save()
+
+    assert run(review) == "superseded: the pull request is closed"
+    row.refresh_from_db()
+    assert row.state == "closed"
