@@ -160,7 +160,9 @@ def cancel_review(actor: Actor, review_id: int, *, force: bool = False) -> PullR
         if not Job.objects.filter(pk=review.job_id, state__in=UNFINISHED).exists():
             unfinished = PullRequestReview.objects.filter(pk=review.pk).exclude(status__in=FINISHED)
             error = f"cancelled by {actor.name}"[:2000]
-            unfinished.update(status=ReviewStatus.FAILED, finished_at=Now(), error=error)
+            # Its job does not run any more: what it left at GitHub, the sweep takes away.
+            left = review.may_be_pending or review.check_run_id is not None
+            unfinished.update(status=ReviewStatus.FAILED, finished_at=Now(), error=error, may_be_pending=left)
     return find_review(review_id)
 
 

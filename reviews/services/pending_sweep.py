@@ -39,7 +39,7 @@ def sweep() -> dict[str, Any]:
     )
     for review in left.order_by("pk")[:BATCH]:
         try:
-            counts["deleted"] += posting.remove_pending(access.client_for(review.repository), review)
+            counts["deleted"] += _clean(review)
         except (GitHubError, Snooze) as exc:
             counts["put_off"] += 1
             logger.info("Review %s may still be pending at GitHub: %s", review.pk, exc)
@@ -61,8 +61,20 @@ def _end(review: PullRequestReview) -> int:
         return 0
     why = f"its job ended as {job.state}" + (f": {job.error}" if job.error else "")
     untold = "its job ended before it was done" if job.state == State.FAILED else ""
-    review_states.end(review, ReviewStatus.FAILED, error=why, untold=untold)
+    left = review.may_be_pending or review.check_run_id is not None
+    review_states.end(review, ReviewStatus.FAILED, error=why, untold=untold, may_be_pending=left)
     return 1
+
+
+def _clean(review: PullRequestReview) -> int:
+    """Take away what stands pending, and end the check run that nobody ended. Raises GitHubError, Throttled."""
+    client = access.client_for(review.repository)
+    deleted = posting.remove_pending(client, review)
+    if review.status == ReviewStatus.SUPERSEDED:
+        check_runs.end(client, review, "cancelled", review.error.capitalize(), "")
+    elif review.status == ReviewStatus.FAILED:
+        check_runs.end(client, review, "failure", "The review failed", "")
+    return int(deleted)
 
 
 def _untold() -> list[PullRequestReview]:

@@ -21,7 +21,7 @@ from reviews.models import (
     Trigger,
 )
 from reviews.operators import reviews as operators
-from reviews.services import events, requesting, reviewing
+from reviews.services import events, pending_sweep, requesting, reviewing
 from reviews.standin import compare  # noqa: F401  (registers its operation)
 from reviews.standin.apps import StandinApp, installation_json
 from reviews.standin.repositories import Repo
@@ -223,3 +223,41 @@ def test_a_model_of_the_environment_is_known_everywhere_before_its_first_use(set
     found = accounts.find("anthropic")
     assert found is not None
     assert found.model == "a-model"
+
+
+def test_a_check_run_ends_also_where_github_takes_no_review(standin: Standin) -> None:
+    review = open_pull(standin, {"a.py": "1\n"}, {"a.py": "BAD 1\n"}, access=entered(standin))
+    standin.faults.append(Fault("POST .*/pulls/7/reviews$", 403, message="Resource not accessible by integration"))
+
+    with pytest.raises(GitHubError):
+        reviewing.run(review.pk, last_attempt=False)
+
+    (run,) = standin.check_runs
+    assert (run["status"], run["conclusion"]) == ("completed", "failure")
+    assert "not accessible" in run["output"]["title"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "conclusion"),
+    [
+        (lambda review: requesting.supersede(review.pull_request, "it was closed"), "cancelled"),
+        (lambda review: operators.cancel_review(OPERATOR, review.pk), "failure"),
+    ],
+)
+def test_the_check_run_of_a_review_that_ends_while_it_waits_is_ended_by_the_sweep(
+    standin: Standin, ended: Any, conclusion: str
+) -> None:
+    review = open_pull(standin, {"a.py": "1\n"}, {"a.py": "BAD 1\n"}, access=entered(standin))
+    standin.faults.append(Fault("GET .*/files", 500))
+    with pytest.raises(GitHubError):
+        reviewing.run(review.pk, last_attempt=False)
+    assert standin.check_runs[0]["status"] == "in_progress"
+
+    review.refresh_from_db()
+    ended(review)
+    pending_sweep.sweep()
+
+    assert [(run["status"], run["conclusion"]) for run in standin.check_runs] == [("completed", conclusion)]
+    asked = len(standin.requests)
+    pending_sweep.sweep()
+    assert len(standin.requests) == asked
