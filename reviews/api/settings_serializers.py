@@ -103,7 +103,7 @@ class SummedCallsSerializer(serializers.Serializer[Any]):
     input_tokens = serializers.IntegerField()
     cached_tokens = serializers.IntegerField()
     output_tokens = serializers.IntegerField()
-    cost_usd = serializers.DecimalField(10, 6, help_text="With what is reserved for calls under way.")
+    cost_usd = serializers.DecimalField(None, 6, help_text="With what is reserved for calls under way.")
 
 
 class ReplySerializer(serializers.ModelSerializer[Reply]):

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from jobs.secrets import Secret
-from reviews.llm.client import CONNECT_SECONDS, Answer, Form, Forms, Prompt, Stop, Usage, with_schema
+from reviews.llm.client import CONNECT_SECONDS, Answer, Form, Forms, Prompt, Stop, Usage, counted, with_schema
 from reviews.llm.errors import FormRefused, LlmBusy
 from reviews.llm.failures import told_apart
 
@@ -91,8 +91,6 @@ def _text(message: "Message") -> str:
 
 def _usage(message: "Message") -> Usage:
     """Anthropic counts what it read from its cache, and wrote to it, beside the other input."""
-    usage = message.usage
-    cached = getattr(usage, "cache_read_input_tokens", None) or 0
-    written = getattr(usage, "cache_creation_input_tokens", None) or 0
-    fresh = getattr(usage, "input_tokens", None) or 0
-    return Usage(fresh + cached + written, getattr(usage, "output_tokens", None) or 0, cached, written)
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+    fresh, cached, written, output = (counted(getattr(message.usage, name, None)) for name in names)
+    return Usage(fresh + cached + written, output, cached, written)

@@ -22,6 +22,11 @@ class Usage:
     written: int = 0
 
 
+def counted(value: Any) -> int:
+    """A number of tokens as a server tells it; 0 for what can be none."""
+    return value if type(value) is int and 0 <= value < 2**31 else 0
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One request. The parts stand in this order, the steadiest first, so that a provider's cache knows them.

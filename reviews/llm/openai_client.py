@@ -6,7 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/chat, "Structured outputs
 from typing import TYPE_CHECKING, Any
 
 from jobs.secrets import Secret
-from reviews.llm.client import CONNECT_SECONDS, Answer, Form, Forms, Prompt, Stop, Usage, with_schema
+from reviews.llm.client import CONNECT_SECONDS, Answer, Form, Forms, Prompt, Stop, Usage, counted, with_schema
 from reviews.llm.errors import FormRefused, LlmBusy
 from reviews.llm.failures import told_apart
 
@@ -107,8 +107,8 @@ def _usage(completion: "ChatCompletion") -> Usage:
     usage = completion.usage
     details = getattr(usage, "prompt_tokens_details", None)
     return Usage(
-        getattr(usage, "prompt_tokens", None) or 0,
-        getattr(usage, "completion_tokens", None) or 0,
-        getattr(details, "cached_tokens", None) or 0,
-        getattr(details, "cache_write_tokens", None) or 0,
+        counted(getattr(usage, "prompt_tokens", None)),
+        counted(getattr(usage, "completion_tokens", None)),
+        counted(getattr(details, "cached_tokens", None)),
+        counted(getattr(details, "cache_write_tokens", None)),
     )

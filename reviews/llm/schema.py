@@ -3,9 +3,10 @@
 import re
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reviews.llm.errors import LlmInvalid
+from reviews.services.payloads import clean_text
 
 ERRORS_TOLD = 8
 
@@ -17,9 +18,14 @@ A = TypeVar("A", bound=BaseModel)
 
 
 class Typed(BaseModel):
-    """Base of every answer: what is not asked for is an error, not passed over."""
+    """Base of every answer: what is not asked for is an error, not passed over. Texts are such as Postgres can hold."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        return clean_text(value) if isinstance(value, str) else value
 
 
 class FoundByLlm(Typed):
@@ -98,4 +104,5 @@ def _told(error: ValidationError) -> str:
         f"{'.'.join(str(part) for part in problem['loc']) or 'the answer'}: {problem['msg']}" for problem in problems
     ]
     more = f"; and {len(told) - ERRORS_TOLD} more" if len(told) > ERRORS_TOLD else ""
-    return ("; ".join(told[:ERRORS_TOLD]) + more)[:1000]
+    # Names of fields that nobody asked for are among them.
+    return clean_text("; ".join(told[:ERRORS_TOLD]) + more)[:1000]

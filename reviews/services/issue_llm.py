@@ -81,7 +81,12 @@ def _ask(issue: Issue, cleaned: Cleaned, allowed: Sequence[str]) -> Any:
         ("title of the issue", cleaned.title),
         ("text of the issue", cleaned.body),
     ]
-    scope = Scope(repository_id=repository.pk, number=issue.number, daily_cap_usd=repository.daily_cap_usd)
+    scope = Scope(
+        repository_id=repository.pk,
+        number=issue.number,
+        change_cap_usd=repository.change_cap_usd,
+        daily_cap_usd=repository.daily_cap_usd,
+    )
     system = f"{SYSTEM}\n\nWrite the summary in {repository.language[:40]}."
     answer, _ = ask(repository.issue_provider, PURPOSE, system, blocks, schema, scope)
     return answer

@@ -3,6 +3,7 @@
 import io
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from jobs.models import Job
 from jobs.operators.actors import command_actor
 from reviews.enrichment import classifier
+from reviews.llm.costs import Scope
+from reviews.llm.errors import LlmCapped
 from reviews.models import Issue, IssueClassifier, IssueTag, Repository, TagSource
 from reviews.providers.base import ProviderFailed
 from reviews.services import (
@@ -261,6 +264,21 @@ def test_a_models_labels_are_of_the_list_and_sure_and_its_summary_is_named(
     assert (issue.ai_summary, issue.summary_source, issue.tags) == ("The page hangs.", "claude", ["defect"])
     assert [(tag.source, tag.by) for tag in issue.tag_rows.all()] == [(TagSource.AI, "claude")]
     assert asked == ["It hangs\nMy mail is [mail]."]
+
+
+def test_a_repositorys_own_caps_hold_for_its_issues(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    Repository.objects.update(issue_provider="claude", change_cap_usd="0.25", daily_cap_usd="3")
+    scopes: list[Scope] = []
+
+    def ask(*asked: Any) -> Any:
+        scopes.append(asked[-1])
+        raise LlmCapped("the cap of $0.25 for one change is reached")
+
+    monkeypatch.setattr("reviews.llm.asking.ask", ask)
+    enriching.enrich(Issue.objects.create(repository=repository, number=12, title="It hangs").pk)
+
+    assert scopes == [Scope(repository.pk, 12, None, Decimal("0.25"), Decimal(3))]
+    assert "the cap of $0.25" in Issue.objects.get().enrichment_error
 
 
 def test_without_its_model_an_issue_is_enriched_offline_and_says_so(

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from threading import Event
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from reviews.changes import Change
 from reviews.llm import anthropic_client, calls, openai_client
 from reviews.llm.asking import Material, Part, answer_question, ask
+from reviews.llm.client import Usage
 from reviews.llm.costs import Scope
 from reviews.llm.errors import LlmBusy, LlmInvalid, LlmUnavailable
 from reviews.llm.schema import Typed
@@ -359,3 +361,22 @@ def test_a_reply_is_answered_or_says_why_not(llm: LlmStandin) -> None:
     assert (said.text, said.cost_usd > 0) == ("Yes, it divides by zero.", True)
 
     assert answer_question(ReviewSettings(provider=row.name), told).why_not == f"{row.name} answered 500: oops"
+
+
+def test_an_answer_with_what_postgres_cannot_hold_is_kept_without_it(llm: LlmStandin) -> None:
+    llm.script = [{"answer": "Yes.\0", "why\0": 1}, {"answer": "Yes,\0 it does."}]
+    row = provider_at(llm)
+    said = answer_question(ReviewSettings(provider=row.name), Material("Add totals", (Part("question", "Is it?"),)))
+
+    assert said.text == "Yes,\ufffd it does."
+    refused, kept = LlmCall.objects.order_by("pk")
+    assert "why\ufffd: Extra inputs" in refused.error
+    assert kept.answer == {"answer": said.text}
+
+
+@pytest.mark.parametrize("odd", ["12", 12.5, -12, True, 2**40, [12]])
+def test_tokens_that_are_no_number_of_them_are_not_counted(odd: Any) -> None:
+    spoken = SimpleNamespace(input_tokens=odd, cache_read_input_tokens=odd, output_tokens=7)
+    assert anthropic_client._usage(cast("Any", SimpleNamespace(usage=spoken))) == Usage(0, 7)
+    spoken = SimpleNamespace(prompt_tokens=odd, completion_tokens=7, prompt_tokens_details={"cached_tokens": odd})
+    assert openai_client._usage(cast("Any", SimpleNamespace(usage=spoken))) == Usage(0, 7)

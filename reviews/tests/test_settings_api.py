@@ -204,6 +204,9 @@ def test_calls_are_listed_and_summed(api: Client) -> None:
     assert api.get(f"{V1}llm-calls/{busy}/").json()["error"] == "it was busy"
     for query in ("by=colour", "purpose=x", "day=1"):
         problem(api.get(f"{V1}llm-calls/sums/?{query}"), 400)
+    for _ in range(2):
+        LlmCall.objects.create(provider="dear", model="m", purpose="review", cost_usd="9000.5")
+    assert sums("provider=dear&by=provider") == [("dear", 2, 0, "18001.000000")]
 
 
 # --- Replies and code indexes -----------------------------------------------------------------------------------------
