@@ -54,7 +54,8 @@ def refresh(row: PullRequest, pull: "PullRequestAtGitHub") -> None:
     if pull.changed_at is not None:
         later = known.filter(changed_at__gt=pull.changed_at, updated_at__gt=Now() - LATE_FOR)
         if later.exists():
-            return row.refresh_from_db(fields=[*_TOLD, "changed_at"])
+            row.refresh_from_db(fields=[*_TOLD, "changed_at"])
+            return
         row.changed_at = pull.changed_at
     known.get()
     row.title, row.author, row.author_is_bot = pull.title[:500], pull.author[:100], pull.author_is_bot
