@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from jobs import effects
@@ -96,10 +97,14 @@ def _tell(client: GitHubClient, reply: Reply, result: Result, *, last_attempt: b
 
 
 def _answered_lately(reply: Reply) -> int:
-    """How many comments of the same author we answered in the repository within an hour."""
+    """How many comments of the same author we answered in the repository within an hour, or may be about to."""
     same = Reply.objects.filter(pull_request__repository=reply.pull_request.repository, author__iexact=reply.author)
-    recent = same.exclude(pk=reply.pk).filter(status=ReplyStatus.DONE, finished_at__gt=Now() - timedelta(hours=1))
-    return recent.count()
+    since = Now() - timedelta(hours=1)
+    answered = Q(status=ReplyStatus.DONE, finished_at__gt=since)
+    # Several workers answer at once: of the comments that are not done with, those that came before this one count.
+    unfinished = (ReplyStatus.PENDING, ReplyStatus.RUNNING)
+    before = Q(status__in=unfinished, pk__lt=reply.pk, created_at__gt=since)
+    return same.exclude(pk=reply.pk).filter(answered | before).count()
 
 
 def _review(reply: Reply, *, full: bool = False) -> Result:

@@ -387,6 +387,24 @@ def test_questions_are_answered_for_writers_and_the_author_alone_as_help_says(
     assert "of people with write access\nand of this pull request's author" in said
 
 
+def test_who_may_not_write_has_ten_answers_an_hour_also_when_several_are_answered_at_once(
+    client: Client, standin: Standin, row: PullRequest
+) -> None:
+    made = [Reply(pull_request=row, kind="issue", comment_id=at, author=READER, body="help") for at in range(1, 11)]
+    Reply.objects.bulk_create(made)
+    Reply.objects.filter(comment_id__lt=9).update(status=ReplyStatus.DONE, finished_at=Now())
+    Reply.objects.filter(comment_id=9).update(status=ReplyStatus.RUNNING)
+
+    say(client, standin, "@switchyard help", READER)
+    run_all()
+    assert "had 10 answers within an hour" in Reply.objects.latest("pk").outcome
+
+    Reply.objects.filter(comment_id__gt=8).update(created_at="2020-01-01T00:00:00Z")
+    say(client, standin, "@switchyard help", READER)
+    run_all()
+    assert len(answers(standin)) == 1
+
+
 def test_a_question_without_a_model_is_answered_by_what_is_known_and_in_its_thread(
     client: Client, standin: Standin, finding: Finding
 ) -> None:
