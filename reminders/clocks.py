@@ -5,6 +5,7 @@ before may be 08:00 or 10:00. A local time that the clock skipped is taken with 
 becomes 03:30; of one that comes twice, the first is meant (RFC 5545, 3.3.5 and 3.3.6).
 """
 
+import functools
 import re
 import zoneinfo
 from dataclasses import dataclass
@@ -53,6 +54,13 @@ def parse_duration(text: str) -> Duration:
     if days + seconds // 86400 > LONGEST_DAYS:
         raise BadDuration(f"{text[:40]!r} is longer than {LONGEST_DAYS} days; write a shorter one")
     return Duration(sign * days, sign * seconds)
+
+
+# The names of all zones are read from a file each, which takes tens of milliseconds.
+@functools.lru_cache(maxsize=1024)
+def usable_zone(name: str) -> str:
+    """A zone that the tz database has dropped stops nobody's reminders."""
+    return name if name in zoneinfo.available_timezones() else "UTC"
 
 
 def instant(local: datetime, zone: str) -> datetime:

@@ -114,7 +114,7 @@ def _relative(kind: str, todo: Todo, anchor: str, after: Duration, person: Perso
     if day is None:
         return []
     # A date without a time is a day of each person's own clock.
-    zone = person.time_zone if clock is None else todo.time_zone
+    zone = person.time_zone if clock is None else clocks.usable_zone(todo.time_zone)
     start = datetime.combine(day, person.anchor_time if clock is None else clock)
     return [Moment(kind, person.id, clocks.shifted(start, zone, after), rule)]
 

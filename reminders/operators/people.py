@@ -82,7 +82,7 @@ def upcoming(actor: Actor, username: str = "", limit: int = 20) -> list[Upcoming
     Raises PermissionDenied, NotHere.
     """
     user = access.require_self_or(actor, username, "view_preferences")
-    planned = PlannedReminder.objects.filter(parts.concerns(user.pk), recipient=user)
+    planned = PlannedReminder.objects.filter(parts.concerns(user.pk), recipient=user, todo__done_at=None)
     planned = planned.select_related("todo", "rule", "rule__person")
     rows = planned.defer("todo__search").order_by("fire_at", "id")[: max(1, min(limit, MOST_AHEAD))]
     way = reach.of(user)

@@ -18,6 +18,7 @@ from reminders import moment, recurrence
 from reminders.calendar.items import AlarmRule, CalendarProblem, CalendarTodo, PersonClock
 from reminders.calendar.reading import read_todos
 from reminders.calendar.writing import Stamps, write
+from reminders.clocks import usable_zone
 from reminders.models import ReminderRule, RepeatFrom, Todo
 from reminders.services import planning, todos
 from reminders.services.todos import TodoRefused
@@ -127,7 +128,7 @@ def as_calendar(todo: Todo, rules: Sequence[ReminderRule]) -> CalendarTodo:
         notes=todo.notes,
         priority=todo.priority,
         tags=tuple(todo.tags),
-        time_zone=todo.time_zone,
+        time_zone=usable_zone(todo.time_zone),
         start_date=todo.start_date,
         start_time=todo.start_time,
         due_date=todo.due_date,

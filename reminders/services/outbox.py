@@ -12,7 +12,7 @@ from django.db import transaction
 
 from jobs import job
 from jobs.ledger.door import collecting, enter_now, holder_of
-from reminders.clocks import QuietHours
+from reminders.clocks import QuietHours, usable_zone
 from reminders.models import (
     Channel,
     ChannelKind,
@@ -23,7 +23,7 @@ from reminders.models import (
 )
 from reminders.services import lapsed, outbox_rows
 from reminders.services.outbox_rows import NewDelivery, Settled, Waiting
-from reminders.services.planning import default_preferences, usable_zone
+from reminders.services.planning import default_preferences
 
 if TYPE_CHECKING:
     from reminders.services.scanning import Scan

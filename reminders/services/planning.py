@@ -1,7 +1,5 @@
 """Planning: what of a task's rules is still to fire is kept in rows that the scan finds by their time."""
 
-import functools
-import zoneinfo
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -12,6 +10,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from reminders import moment
+from reminders.clocks import usable_zone
 from reminders.models import WAITING, PlannedReminder, Preferences, Reminder, ReminderRule, ReminderState, Todo
 from reminders.schedule import Person, Schedule, schedule
 from reminders.services import parts
@@ -44,13 +43,6 @@ def people_of(ids: Iterable[int]) -> dict[int, Person]:
         kept = getattr(user, "reminder_preferences", None) or default_preferences(user)
         found[user.pk] = Person(user.pk, usable_zone(kept.time_zone), kept.anchor_time, tuple(defaults[user.pk]))
     return found
-
-
-# The names of all zones are read from a file each, which takes tens of milliseconds.
-@functools.lru_cache(maxsize=1024)
-def usable_zone(name: str) -> str:
-    """A zone that the tz database has dropped stops nobody's reminders."""
-    return name if name in zoneinfo.available_timezones() else "UTC"
 
 
 def schedules_of(todos: Sequence[Todo]) -> dict[int, Schedule]:
@@ -117,7 +109,6 @@ def _rewrite(todos: list[Todo], now: datetime) -> int:
     planned = PlannedReminder.objects.filter(todo__in=ids).exclude(kind__startswith="snooze:")
     before = {(row.todo_id, row.kind, row.recipient_id): row.fire_at for row in planned}
     planned.delete()
-    PlannedReminder.objects.filter(todo__in=ids, todo__done_at__isnull=False).delete()
     _leave_out(ids, snoozes)
     # What fired for this date already does not fire again.
     fired = set(

@@ -59,6 +59,7 @@ _GATHERING = """
     FROM waiting LEFT JOIN reminders_preferences kept ON kept.user_id = waiting.recipient_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS soon FROM reminders_plannedreminder planned
+        JOIN reminders_todo todo ON todo.id = planned.todo_id AND todo.done_at IS NULL
         WHERE planned.recipient_id = waiting.recipient_id AND planned.fire_at > %(now)s AND planned.fire_at <= %(until)s
     ) ahead
     WHERE soon > 0 AND COALESCE(kept.digest_from, %(usual)s) BETWEEN 1 AND due + soon

@@ -119,6 +119,8 @@ def change(
             # Another rule is another series: its dates are counted from here.
             todo.series, todo.occurrence = (uuid.uuid4() if todo.rrule else None), 0
             todo.series_start = todo.due_date if todo.rrule else None
+        elif todo.rrule and rule_before[1] == RepeatFrom.COMPLETION != todo.repeat_from:
+            _begin_series_here(todo)
         todo.save()
         if todo.priority == Priority.URGENT and not was_urgent:
             holding.look_anew_at(todo.pk)
@@ -234,6 +236,7 @@ def _derive(todo: Todo) -> None:
 
 
 def _instant(day: date, clock: time | None, zone: str) -> datetime:
+    zone = clocks.usable_zone(zone)
     return clocks.end_of_day(day, zone) if clock is None else clocks.instant(datetime.combine(day, clock), zone)
 
 
@@ -249,6 +252,14 @@ def _check_rule(todo: Todo) -> None:
         raise TodoValuesRefused("rrule", str(exc)) from None
 
 
+def _begin_series_here(todo: Todo) -> None:
+    """It was counted from its completion, and has no dates of its own to go on by; of COUNT stays what is left."""
+    due, occurrence = todo.due_date, todo.occurrence
+    assert due is not None
+    todo.rrule = str(recurrence.remaining(todo.rrule, first=due, due=due, occurrence=occurrence))
+    todo.series, todo.occurrence, todo.series_start = uuid.uuid4(), 0, due
+
+
 def _check_end(todo: Todo) -> None:
     """Whether a date that is moved alone belongs to its series still. Raises TodoValuesRefused."""
     assert todo.due_date is not None
@@ -259,7 +270,11 @@ def _check_end(todo: Todo) -> None:
 
 
 def _silence(todo: Todo, why: str) -> None:
-    PlannedReminder.objects.filter(todo=todo).delete()
+    planned = PlannedReminder.objects.filter(todo=todo)
+    planned.exclude(kind__startswith="snooze:").delete()
+    # What was put off is kept for when the task is reopened, as its time is nowhere else; the scan drops what comes
+    # before. A scan that is at it is waited for, as by the delete.
+    list(planned.select_for_update().order_by("pk").values_list("pk"))
     Reminder.objects.filter(todo=todo, state__in=WAITING).update(
         state=ReminderState.DROPPED, held_until=None, reason=why
     )
@@ -281,7 +296,7 @@ def _next_due(todo: Todo, due: date, done_at: datetime) -> tuple[date | None, in
     """Of the next task of a series, and how many were missed before it."""
     first, occurrence = todo.series_start or due, todo.occurrence
     if todo.repeat_from == RepeatFrom.COMPLETION:
-        done_on = clocks.local(done_at, todo.time_zone).date()
+        done_on = clocks.local(done_at, clocks.usable_zone(todo.time_zone)).date()
         found = recurrence.next_date(todo.rrule, first=first, due=due, occurrence=occurrence, done_on=done_on)
         return found, 0
 
@@ -316,7 +331,8 @@ def _succeed(todo: Todo) -> tuple[Todo | None, int]:
     successor.assignees.set(todo.assignees.all())
     successor.watchers.set(todo.watchers.all())
     for rule in ReminderRule.objects.filter(todo=todo, at_date=None):
-        rule.pk, rule.todo, rule.failures = None, successor, 0
+        rule.pk, rule.todo = None, successor
+        rule.failures, rule.set_aside_at, rule.set_aside_because = 0, None, ""
         rule._state.adding = True
         rule.save()
     planning.replan([successor.pk])

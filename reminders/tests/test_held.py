@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from jobs.operators.actors import Actor
 from jobs.tests.api_client import caller
-from reminders.models import Priority, Reminder, ReminderDelivery, Todo
-from reminders.services import delivering, scanning, todos
+from reminders.models import PlannedReminder, Priority, Reminder, ReminderDelivery, Todo
+from reminders.operators import people
+from reminders.services import delivering, explaining, scanning, todos
 from reminders.tests.factories import at, person, todo
 
 pytestmark = pytest.mark.django_db
@@ -151,6 +153,50 @@ def test_a_delivery_that_was_dropped_as_the_task_was_closed_is_made_anew(clock: 
     scan()
     assert fired()[0] == "outbox"
     assert [one.state for one in ReminderDelivery.objects.order_by("id")] == ["dropped", "pending"]
+
+
+def test_what_was_put_off_comes_when_its_task_is_reopened_before_then(clock: Any) -> None:
+    ada = person(time_zone="UTC")
+    row = todo(ada, **DUE)
+    clock("2026-03-02 10:00")
+    todos.snooze(row.pk, ada.pk, at("2026-03-06 09:00"))
+    todos.complete(row.pk, ada)
+    row = todos.change(row.pk, {"title": "Water the trees"})
+    scan()
+    assert people.upcoming(Actor.of_user(ada, via="page")) == []
+    told = next(line for line in explaining.explain(row, ada).rules if line.kind == "snooze:0")
+    assert told.words.endswith("before its time.")
+
+    todos.reopen(row.pk)
+    # And nothing comes before that.
+    assert list(PlannedReminder.objects.values_list("kind", "fire_at")) == [("snooze:0", at("2026-03-06 09:00"))]
+    clock("2026-03-06 09:00")
+    scan()
+    assert Reminder.objects.get(kind="snooze:0").state == "outbox"
+
+
+def test_what_was_put_off_till_a_time_at_which_its_task_is_closed_does_not_come(clock: Any) -> None:
+    ada = person(time_zone="UTC")
+    row = todo(ada, **DUE)
+    todos.snooze(row.pk, ada.pk, at("2026-03-06 09:00"))
+    todos.complete(row.pk, ada)
+    clock("2026-03-06 09:00")
+    scan()
+    todos.reopen(row.pk)
+    assert not Reminder.objects.exists()
+    assert not PlannedReminder.objects.exists()
+
+
+def test_what_was_put_off_of_closed_tasks_makes_no_digest(clock: Any) -> None:
+    ada = person(time_zone="UTC", digest_from=3)
+    todo(ada, **DUE)
+    row = todo(ada)
+    todos.snooze(row.pk, ada.pk, at("2026-03-02 09:05"))
+    todos.complete(row.pk, ada)
+    todo(ada, due_date=DUE["due_date"], due_time=time(9, 6))
+    clock(ON)
+    scan()
+    assert Reminder.objects.count() == 1
 
 
 @pytest.mark.parametrize("state", ["pending", "uncertain", "sent"])

@@ -7,11 +7,11 @@ from itertools import islice, takewhile
 import pytest
 
 from reminders import recurrence
-from reminders.models import Todo
+from reminders.models import ReminderRule, Todo
 from reminders.recurrence import RuleRefused, check, next_date
 from reminders.services import todos
 from reminders.services.todos import TodoRefused
-from reminders.tests.factories import person, todo
+from reminders.tests.factories import at, person, todo
 from reminders.tests.recurrence_model import WEEKDAYS, model_dates
 
 YEARS = 9
@@ -384,3 +384,26 @@ def test_a_task_that_is_done_twice_has_one_successor(when, clock):
     todos.reopen(row.pk)
     assert todos.complete(row.pk, None).successor is None
     assert Todo.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_a_task_that_repeated_from_its_completion_begins_a_series_at_its_due_date(clock):
+    row = todo(person(), due_date=date(2026, 1, 5), rrule="FREQ=MONTHLY;COUNT=5", repeat_from="completion")
+    for moment in ("2026-01-10 09:00", "2026-02-12 09:00"):
+        clock(moment)
+        row = following(row)
+    assert row.due_date == date(2026, 3, 12)
+    row = todos.change(row.pk, {"repeat_from": "due"})
+    due = []
+    while successor := todos.complete(row.pk, None).successor:
+        row = successor
+        due.append(row.due_date)
+    assert due == [date(2026, 4, 12), date(2026, 5, 12)]
+
+
+@pytest.mark.django_db
+def test_a_rule_that_was_set_aside_is_tried_again_for_the_next_task(clock):
+    row = todo(person(), ReminderRule(offset="-PT1H"), due_date=date(2026, 3, 2), due_time=time(9), rrule="FREQ=DAILY")
+    ReminderRule.objects.update(failures=3, set_aside_at=at("2026-03-01 00:00"), set_aside_because="it failed")
+    rule = following(row).rules.get()
+    assert (rule.failures, rule.set_aside_at, rule.set_aside_because) == (0, None, "")

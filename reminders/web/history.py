@@ -50,7 +50,7 @@ class Fired:
 def of(actor: Actor, todo: Todo) -> dict[str, Any]:
     """For the template: rules, and of the actor: ahead (planned reminders), held, nobody, fired."""
     user = actor.user
-    mine = PlannedReminder.objects.filter(todo=todo, recipient=user).select_related("rule__person")
+    mine = PlannedReminder.objects.filter(todo=todo, todo__done_at=None, recipient=user).select_related("rule__person")
     ahead = list(mine.order_by("fire_at", "id")[:MOST])
     way = reach.of(user)
     held = way.held_until(ahead[0].fire_at, urgent=todo.priority == Priority.URGENT) if ahead else None
