@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from jobs import job
 from reminders import moment
@@ -15,12 +15,14 @@ from reminders.services import planning
 #: The tz database changes a few times a year; what fires within this is planned by the one that is installed now.
 AHEAD = timedelta(days=3)
 BATCH = 1_000
+#: The rest is left to the next night.
+MOST_WITHOUT_PLAN = 50_000
 
 
 def tidy() -> dict[str, Any]:
     """Returns how many rows were planned anew, and how many old ones of each kind were deleted."""
     return {
-        "replanned": planning.replan(_soon()),
+        "replanned": planning.replan(_soon() | _without_plan()),
         "deliveries": _in_batches(_old_deliveries),
         "reminders": _in_batches(_old_reminders),
         "confirmations": _in_batches(_old_confirmations),
@@ -33,6 +35,23 @@ def _soon() -> set[int]:
     planned = PlannedReminder.objects.filter(fire_at__lte=now + AHEAD).values_list("todo_id", flat=True)
     due = Todo.objects.filter(done_at=None, due_at__range=(now - AHEAD, now + AHEAD)).values_list("pk", flat=True)
     return {*planned, *due}
+
+
+def _without_plan() -> set[int]:
+    """Later ones of which somebody is to be reminded once they are overdue, and nothing is planned for them: an older
+    version took closed accounts off the plan.
+    """
+    lacking = Todo.objects.filter(done_at=None, overdue_reminders=True, due_at__gt=moment.now() + AHEAD)
+    alone = lacking.filter(_unplanned("pk", "creator"), assignees=None, creator__isnull=False)
+    found = set(alone.values_list("pk", flat=True)[:MOST_WITHOUT_PLAN])
+    for through in (Todo.assignees.through, Todo.watchers.through):
+        links: QuerySet[Any] = through._default_manager.filter(_unplanned("todo", "user"), todo__in=lacking)
+        found |= set(links.values_list("todo", flat=True)[:MOST_WITHOUT_PLAN])
+    return found
+
+
+def _unplanned(todo: str, person: str) -> Q:
+    return ~Q(Exists(PlannedReminder.objects.filter(todo=OuterRef(todo), recipient=OuterRef(person))))
 
 
 def _old_deliveries() -> "QuerySet[Any]":
