@@ -147,13 +147,14 @@ def settle_issues() -> dict[str, Any]:
     unique=lambda repository_id, if_gone=False: f"forget:{repository_id}:{if_gone}",
 )
 def forget_repository(repository_id: int, if_gone: bool = False) -> dict[str, Any]:
-    """Remove the mirror and the index of a repository.
+    """Remove the mirror and the index of a repository, and, where it was deleted here, the texts of its issues.
 
     if_gone: only if it is still gone from GitHub, or we from it, when this job runs.
     """
-    from reviews.services import code_index
+    from reviews.services import code_index, issue_corpus
 
-    return code_index.remove_if_gone(repository_id) if if_gone else code_index.remove(repository_id)
+    done = code_index.remove_if_gone(repository_id) if if_gone else code_index.remove(repository_id)
+    return {**done, "issues": issue_corpus.forget_of(repository_id)}
 
 
 @job(name="reviews.sweep_deliveries", queue="maintenance", unique=lambda: "sweep-deliveries")

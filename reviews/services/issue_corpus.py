@@ -7,7 +7,7 @@ from django.db import transaction
 
 from reviews.enrichment.similar import MOST_NEIGHBOURS, Alike
 from reviews.interruptions import INTERRUPTIONS
-from reviews.models import Issue
+from reviews.models import Issue, Repository
 
 if TYPE_CHECKING:
     from embeddings.corpus import Corpus
@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 NAME = "issues"
 #: Who may search it beside superusers: issues of private repositories are in it.
 READERS = "Readers of issues"
+MOST_AT_ONCE = 1_000
 DESCRIPTION = "Issues of repositories, without code, logs and personal data; kept by the enrichment of issues."
 
 
@@ -54,6 +55,21 @@ def forget(issue: Issue) -> None:
 
     if Document.objects.filter(collection__name=NAME, external_id=str(issue.pk)).exists():
         Corpus(NAME).delete([str(issue.pk)])
+
+
+def forget_of(repository_id: int) -> int:
+    """Forget all issues of a repository that was deleted here; how many."""
+    from embeddings.corpus import Corpus
+    from embeddings.models import Document
+
+    deleted = 0
+    while not Repository.objects.filter(pk=repository_id).exists():
+        found = Document.objects.filter(collection__name=NAME, metadata__contains={"repository": repository_id})
+        ids = list(found.values_list("external_id", flat=True)[:MOST_AT_ONCE])
+        if not ids:
+            break
+        deleted += Corpus(NAME).delete(ids)
+    return deleted
 
 
 def alike(issue: Issue, text: str) -> list[Alike]:

@@ -9,7 +9,9 @@ from embeddings.tests.conftest import indexes_dir
 from embeddings.tests.searching_helpers import embed, searchable, swapped
 from jobs.operators.actors import command_actor
 from reviews.models import Issue, IssueTag, Repository, TagSource
+from reviews.operators import repositories
 from reviews.services import enriching, issue_corpus, issues
+from reviews.tasks import forget_repository
 
 __all__ = ["indexes_dir"]
 
@@ -56,3 +58,16 @@ def test_what_is_kept_of_an_issue_has_no_personal_data_and_goes_with_it() -> Non
     issue_corpus.forget(issue)
 
     assert not Document.objects.filter(pk=document.pk).exists()
+
+
+@pytest.mark.django_db
+def test_the_issues_of_a_repository_that_is_forgotten_are_found_no_more() -> None:
+    stays, goes = made(TEXTS[0], "acme/other"), made(TEXTS[1])
+    assert goes.repository_id is not None
+
+    assert forget_repository(repository_id=goes.repository_id)["issues"] == 0  # of the index alone
+    repositories.delete_repository(command_actor(), goes.repository_id)
+    assert forget_repository(repository_id=goes.repository_id)["issues"] == 1
+
+    found = Document.objects.filter(collection__name=issue_corpus.NAME)
+    assert list(found.values_list("external_id", flat=True)) == [str(stays.pk)]
