@@ -93,6 +93,7 @@ def repository_info(answer: Any) -> RepositoryInfo:
 
 
 def _pull(answer: Any) -> PullRequest:
+    repository = answer["base"].get("repo") or {}
     return PullRequest(
         number=int(answer["number"]),
         title=str(answer["title"]),
@@ -109,6 +110,8 @@ def _pull(answer: Any) -> PullRequest:
         head_ref=text(answer["head"].get("ref")),
         changed_lines=int(answer.get("additions") or 0) + int(answer.get("deletions") or 0),
         changed_at=moment(answer.get("updated_at")),
+        repository_id=repository.get("id"),
+        full_name=text(repository.get("full_name")),
     )
 
 

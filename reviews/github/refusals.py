@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SECONDARY_LIMIT_SECONDS = 60.0
 MAX_WAIT_SECONDS = 3600.0
+#: A limit on content, which is told as if the content were wrong.
+_TOO_QUICKLY = "submitted too quickly"
 
 _ADVICE = {
     401: "the token is refused; set {name} to one that is valid",
@@ -55,6 +57,7 @@ def _wait_seconds(status: int, headers: Mapping[str, str], said: str) -> float |
         return min(float(after), MAX_WAIT_SECONDS)
     used_up = headers.get("x-ratelimit-remaining") == "0"
     limited = status == 429 or (status == 403 and (used_up or "rate limit" in said.lower()))
+    limited = limited or (status == 422 and _TOO_QUICKLY in said.lower())
     if not limited:
         return None
     reset, now = headers.get("x-ratelimit-reset", ""), answered_at(headers)

@@ -50,7 +50,7 @@ class RepositoryFile:
 class PullRequest:
     """state: open or closed. labels: their names. changed_lines: added and deleted ones together.
 
-    changed_at: when it was last changed at GitHub.
+    changed_at: when it was last changed at GitHub. repository_id, full_name: of its repository, as it is called now.
     """
 
     number: int
@@ -68,6 +68,8 @@ class PullRequest:
     head_ref: str = ""
     changed_lines: int = 0
     changed_at: datetime | None = None
+    repository_id: int | None = None
+    full_name: str = ""
 
 
 @dataclass(frozen=True)

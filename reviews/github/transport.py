@@ -18,6 +18,8 @@ TIMEOUT_SECONDS = 20
 PAGE_SIZE = 100
 MAX_PAGES = 100
 UNAUTHORIZED = 401
+MOVED = 307
+_MOVED = ("Moved Permanently", "Temporary Redirect")
 
 _FULL_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
@@ -164,7 +166,6 @@ class Transport:
         self._current.text = self._credentials.token()
         try:
             headers, answer = self._requester.requestJsonAndCheck(verb, path, parameters=parameters, input=body)
-            return Answer({name.lower(): str(value) for name, value in headers.items()}, answer)
         except GithubException as exc:
             raise explained(what, exc, self._credentials.name) from None
         except requests.Timeout:
@@ -174,6 +175,12 @@ class Transport:
         except (ValueError, TypeError, AttributeError, KeyError, AssertionError) as exc:
             # PyGithub takes for granted that what a proxy in between says is GitHub's JSON too.
             raise not_understood(what, exc) from None
+        except RuntimeError as exc:  # PyGithub follows no redirect to another host, or from HTTP to HTTPS
+            said = str(exc).split(",")[0]
+            raise GitHubRefused(f"{what}: {said}; correct the address of the API, {self.api_url}") from None
+        if isinstance(answer, dict) and answer.get("message") in _MOVED:  # nor any redirect of a write
+            raise GitHubError(f"{what}: GitHub answered that it has moved; its new name is learned from GitHub", MOVED)
+        return Answer({name.lower(): str(value) for name, value in headers.items()}, answer)
 
 
 class Part:

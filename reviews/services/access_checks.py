@@ -130,6 +130,8 @@ def _hook_problems(access: GitHubAccess, client: AppClient) -> list[str]:
 def _follow_installations(access: GitHubAccess, client: AppClient, wanted: Mapping[str, str]) -> tuple[int, list[str]]:
     """Take over where the App is installed; (how many there are, what keeps some from being used)."""
     problems, present = [], []
+    # One that is installed while the list is read is not in it, and yet not gone.
+    known = list(Installation.objects.filter(access=access, removed_at=None).values_list("pk", flat=True))
     for told in client.installations():
         installation = installations.remember(access, told)
         Installation.objects.filter(pk=installation.pk).update(removed_at=None)
@@ -139,6 +141,6 @@ def _follow_installations(access: GitHubAccess, client: AppClient, wanted: Mappi
         elif missing := [name for name in NEEDED if name in wanted and name not in told.permissions]:
             names = ", ".join(missing)
             problems.append(f"{told.account_login} has not granted {names}; it has to accept the new permissions")
-    for gone in Installation.objects.filter(access=access, removed_at=None).exclude(pk__in=present):
+    for gone in Installation.objects.filter(pk__in=known, removed_at=None).exclude(pk__in=present):
         installations.mark_removed(gone)
     return len(present), problems

@@ -40,7 +40,8 @@ def begin(client: GitHubClient, review: PullRequestReview) -> None:
 
 def _of_earlier_attempt(client: GitHubClient, review: PullRequestReview) -> int | None:
     runs = client.check_runs(review.repository.full_name, review.head_sha, NAME)
-    return next((run.id for run in runs if run.external_id == str(review.pk)), None)
+    ours = client.identity().app_id  # another installation of Switchyard counts its reviews from 1, too
+    return next((run.id for run in runs if run.external_id == str(review.pk) and run.app_id in (None, ours)), None)
 
 
 def end(client: GitHubClient, review: PullRequestReview, conclusion: str, title: str, summary: str) -> None:

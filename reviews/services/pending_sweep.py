@@ -37,7 +37,8 @@ def sweep() -> dict[str, Any]:
     left = PullRequestReview.objects.select_related("repository", "pull_request").filter(
         may_be_pending=True, status__in=FINISHED, repository__removed_at=None
     )
-    for review in left.order_by("pk")[:BATCH]:
+    # In no order, so that those which GitHub never lets go do not keep others waiting.
+    for review in left.order_by("?")[:BATCH]:
         try:
             counts["deleted"] += _clean(review)
         except (GitHubError, Snooze) as exc:
@@ -57,7 +58,7 @@ def _unheard() -> list[PullRequestReview]:
 
 def _end(review: PullRequestReview) -> int:
     job = Job.objects.filter(pk=review.job_id).first()
-    if job is None:
+    if job is None or job.state not in _ENDED:  # retried meanwhile
         return 0
     why = f"its job ended as {job.state}" + (f": {job.error}" if job.error else "")
     untold = "its job ended before it was done" if job.state == State.FAILED else ""

@@ -192,7 +192,7 @@ def told(call: Callable[[], T]) -> T:
     except Snooze as exc:  # our own limit, before anything was sent
         raise _Refused(exc) from exc
     except GitHubError as exc:
-        if 400 <= exc.status < 500 and exc.status not in _UNCLEAR:
+        if 300 <= exc.status < 500 and exc.status not in _UNCLEAR:
             raise _Refused(exc) from exc
         raise
 

@@ -12,7 +12,8 @@ _ZERO_WIDTH = "\u200b"
 
 def marker(review: PullRequestReview) -> str:
     """A hidden line by which our own review is found again. Nobody else can make it before we have posted."""
-    what = f"{review.repository.full_name.lower()}#{review.number}@{review.head_sha}"
+    repository = review.repository  # by its id where it is known: it may be renamed before we look for the marker
+    what = f"{repository.github_id or repository.full_name.lower()}#{review.number}@{review.head_sha}"
     if review.round > 1:
         what += f"/{review.round}"
     return marker_of("review", what, review.head_sha[:12])

@@ -120,10 +120,23 @@ def postpone(review: PullRequestReview, why: str) -> None:
 
 
 @transaction.atomic
-def finish(review: PullRequestReview, since: Since, seconds: dict[str, float], comments: dict[int, int]) -> None:
-    """running → done: what was posted is known from now on. comments: finding → its comment at GitHub."""
+def finish(
+    review: PullRequestReview,
+    since: Since,
+    seconds: dict[str, float],
+    comments: dict[int, int],
+    *,
+    silent: bool = False,
+) -> None:
+    """running → done: what was posted is known from now on. comments: finding → its comment at GitHub.
+
+    silent: nothing was posted. Raises Snooze where somebody asked for it in the last moment, and so is owed a word.
+    """
     assert review.pull_request is not None
     row = PullRequest.objects.select_for_update().get(pk=review.pull_request.pk)
+    asked = PullRequestReview.objects.filter(pk=review.pk).exclude(trigger__in=requesting.AUTOMATIC)
+    if silent and asked.exists():
+        raise Snooze(1, "somebody asked for it meanwhile")
     told = list(review.findings.filter(state__in=(FindingState.NEW, FindingState.POSTED)))
     for finding in told:
         finding.comment_id = comments.get(finding.pk, finding.comment_id)

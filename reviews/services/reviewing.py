@@ -134,6 +134,7 @@ def _wanted_pull(attempt: _Attempt, *, at_its_start: bool = False) -> PullReques
     """The pull request, if its head is still the one to review. Raises Superseded, Snooze, GitHubError."""
     review = attempt.review
     pull = attempt.client.pull(attempt.repository.full_name, review.number)
+    _follow_name(attempt, pull)
     pull_requests.refresh(attempt.row, pull)
     head = attempt.row.head_sha
     # Who asks means the head of the moment, also where no push was delivered that told of it.
@@ -149,6 +150,16 @@ def _wanted_pull(attempt: _Attempt, *, at_its_start: bool = False) -> PullReques
         raise Snooze(LATE_SECONDS, f"GitHub does not show the head {head[:12]} yet")
     _check_excluded(attempt)
     return pull
+
+
+def _follow_name(attempt: _Attempt, pull: PullRequestAtGitHub) -> None:
+    """Use the repository's present name: under a former one GitHub takes no writes, and lists are cut."""
+    repository = attempt.repository
+    if not pull.full_name or pull.full_name == repository.full_name or pull.repository_id != repository.github_id:
+        return
+    Repository.objects.filter(pk=repository.pk).update(full_name=pull.full_name)
+    for known in (repository, attempt.row.repository):
+        known.full_name = pull.full_name
 
 
 def _check_excluded(attempt: _Attempt) -> None:
@@ -294,11 +305,11 @@ def _comment_ids(attempt: _Attempt, posted: int) -> dict[int, int]:
 
 
 def _silent(attempt: _Attempt, outline: Outline) -> dict[str, Any]:
-    """Nothing new was pushed that is worth a word: only the check run says so."""
+    """Nothing new was pushed that is worth a word: only the check run says so. Raises Superseded, Snooze."""
     _wanted_pull(attempt)
     review_states.check_running(attempt.review)
     _conclude(attempt, "\n\n".join(review_text.footer(outline)))
-    review_states.finish(attempt.review, attempt.since, attempt.clock.seconds, {})
+    review_states.finish(attempt.review, attempt.since, attempt.clock.seconds, {}, silent=True)
     return _summary(attempt.review, "nothing new, so nothing was posted")
 
 

@@ -27,7 +27,7 @@ def pull(standin: "Standin", request: Request, number: str) -> Answer:
         "draft": found.get("draft", False),
         "user": user(found.get("author", "ada")),
         "labels": [{"id": 1, "name": name} for name in found.get("labels", [])],
-        "base": {"sha": found["base"], "ref": standin.default_branch},
+        "base": {"sha": found["base"], "ref": standin.default_branch, **found.get("base_more", {})},
         "head": {"sha": found["head"], "ref": "topic"},
         "changed_files": len(files),
         "additions": sum(entry["additions"] for entry in files),
