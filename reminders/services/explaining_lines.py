@@ -117,7 +117,9 @@ def _fired(facts: Facts, row: Reminder, sent: list[Sent]) -> str:
 
 def _earlier(facts: Facts, row: Reminder) -> str:
     sent = [sent_words.sent_of(one, facts.zone) for one in facts.deliveries.get(row.pk, [])]
-    return f"Before that, for another date: {sent_words.fired(row, sent, facts.at)}"
+    # Of the present dates a reminder is of the past once its rule was changed.
+    former = "by the rule as it was" if row.schedule_version == facts.todo.schedule_version else "for another date"
+    return f"Before that, {former}: {sent_words.fired(row, sent, facts.at)}"
 
 
 def _ahead(facts: Facts, planned: PlannedReminder) -> str:
@@ -145,14 +147,23 @@ def _why_nothing(facts: Facts, kind: str, at: datetime | str | None) -> str:
         return f"It cannot be worked out: {at}"
     if at is None:
         return "Nothing follows from it for this task."
+    does = _does_another(facts, at)
+    if does:
+        return f"Another rule {does} at the same time, {facts.at(at)}; one reminder is enough."
     snooze = _snooze_after(facts, at)
     if snooze is not None:
         return f"It would fire on {facts.at(at)}; the task was snoozed until {facts.at(snooze)}, which takes its place."
     if at <= facts.now:
         return f"Its time, {facts.at(at)}, had passed when it was planned, so it did not fire."
-    if any(row.fire_at == at for row in facts.planned.values()):
-        return f"Another rule fires at the same time, {facts.at(at)}; one reminder is enough."
     return f"It would fire on {facts.at(at)}, and is not planned yet; it will be with the next change of the task."
+
+
+def _does_another(facts: Facts, at: datetime) -> str:
+    """Whether another rule "fires" or "fired" at an instant; empty if none. A snooze is none."""
+    if any(row.fire_at == at and not kind.startswith("snooze:") for kind, row in facts.planned.items()):
+        return "fires"
+    fired = [row for rows in facts.fired.values() for row in rows if row.superseded_at is None]
+    return "fired" if any(row.fire_at == at and not row.kind.startswith("snooze:") for row in fired) else ""
 
 
 def _snooze_after(facts: Facts, at: datetime) -> datetime | None:

@@ -7,7 +7,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from jobs.operators.actors import command_actor
 from reminders.models import Channel, ChannelKind, Priority, Reminder, ReminderDelivery, ReminderRule, Suppression
+from reminders.operators import rules
 from reminders.services import scanning, todos
 from reminders.services.explaining import Explanation, explain
 from reminders.services.explaining_lines import Line
@@ -74,6 +76,32 @@ def test_a_former_date_is_told_apart(clock: Any) -> None:
     told = line(explain(row, ada), "overdue:0")
     assert told.words == "It fires on 2026-03-04 08:00 UTC."
     assert "Before that, for another date: It fired on 2026-03-02 08:00 UTC" in told.earlier[0]
+
+
+def test_a_former_rule_is_told_apart(clock: Any) -> None:
+    ada = person("ada")
+    row = todo(ada, ReminderRule(offset="-PT1H"), **DUE)
+    clock("2026-03-02 07:00")
+    scanning.send_due_soon()
+    rules.change_rule(command_actor(), row.rules.get().pk, {"offset": "-PT30M"})
+
+    told = line(explain(row, ada), own_rule(row))
+    assert told.words == "It fires on 2026-03-02 07:30 UTC."
+    assert "Before that, by the rule as it was: It fired on 2026-03-02 07:00 UTC" in told.earlier[0]
+
+
+@pytest.mark.parametrize("snoozed", [False, True])
+def test_what_another_rule_has_told_at_the_same_time_says_so_afterwards_too(snoozed: bool, clock: Any) -> None:
+    ada = person("ada")
+    row = todo(ada, ReminderRule(offset="PT0S"), **DUE)
+    at_once = "Another rule fires at the same time, 2026-03-02 08:00 UTC; one reminder is enough."
+    assert line(explain(row, ada), "overdue:0").words == at_once
+    clock("2026-03-02 08:00")
+    assert line(explain(row, ada), "overdue:0").words == at_once
+    scanning.send_due_soon()
+    if snoozed:
+        todos.snooze(row.pk, ada.pk, at("2026-03-02 11:00"))
+    assert line(explain(row, ada), "overdue:0").words == at_once.replace("fires", "fired")
 
 
 def test_rules_that_do_not_count_say_why(clock: Any) -> None:
