@@ -72,8 +72,8 @@ def test_what_falls_due_while_an_account_is_closed_is_dropped_and_not_sent_later
     assert office.mails == []
 
 
-def test_a_task_that_lost_its_plan_gets_it_back_on_the_night_before_it_is_due(clock: Any) -> None:
-    row = todo(person(), **DUE)
+def test_a_task_of_rules_alone_that_lost_its_plan_gets_it_back_on_the_night_before_it_is_due(clock: Any) -> None:
+    row = todo(person(), ReminderRule(offset="-PT1H"), overdue_reminders=False, **DUE)
     planned = set(PlannedReminder.objects.values_list("kind", "fire_at"))
     PlannedReminder.objects.all().delete()
 
