@@ -32,6 +32,10 @@ class HeadMoved(Superseded):
     """There is another head to review."""
 
 
+class Excluded(Superseded):
+    """The settings keep the pull request from being reviewed."""
+
+
 class Clock:
     """Seconds spent in each step of one attempt."""
 
@@ -111,6 +115,23 @@ def end(review: PullRequestReview, status: ReviewStatus, error: str = "", **fiel
         rows = rows.exclude(status=ReviewStatus.SUPERSEDED)
     rows.update(status=status, finished_at=Now(), error=clean_text(error)[:2000], **fields)
     review.refresh_from_db()
+
+
+def keep_newest(review: PullRequestReview) -> None:
+    """Of reviews that ended for the same reason before they looked at anything, the newest is enough to tell it."""
+    same = PullRequestReview.objects.filter(
+        repository=review.repository,
+        number=review.number,
+        status=ReviewStatus.SUPERSEDED,
+        error=review.error,
+        findings=None,
+        coverage={},
+        cost_usd=0,
+        check_run_id=None,
+        github_review_id=None,
+        may_be_pending=False,
+    )
+    same.filter(pk__lt=review.pk).delete()
 
 
 def postpone(review: PullRequestReview, why: str) -> None:

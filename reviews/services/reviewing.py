@@ -34,7 +34,7 @@ from reviews.services import (
     storing,
 )
 from reviews.services.masking import masker_of
-from reviews.services.review_states import Clock, HeadMoved, ReviewMissing, Superseded
+from reviews.services.review_states import Clock, Excluded, HeadMoved, ReviewMissing, Superseded
 from reviews.services.review_text import Outline
 from reviews.services.selecting import Selection, select
 from reviews.services.since import Since, pushed_since
@@ -163,10 +163,10 @@ def _follow_name(attempt: _Attempt, pull: PullRequestAtGitHub) -> None:
 
 
 def _check_excluded(attempt: _Attempt) -> None:
-    """Raises Superseded where the settings, as far as they were read, exclude the pull request, and nobody asked."""
+    """Raises Excluded where the settings, as far as they were read, exclude the pull request, and nobody asked."""
     reason = pull_requests.why_excluded(attempt.row, attempt.settings) if attempt.settings is not None else ""
     if reason and attempt.review.trigger in requesting.AUTOMATIC:
-        raise Superseded(reason)
+        raise Excluded(reason)
 
 
 def _settings(attempt: _Attempt, pull: PullRequestAtGitHub) -> ReviewSettings:
@@ -338,6 +338,8 @@ def _superseded(attempt: _Attempt | None, review: PullRequestReview, exc: Supers
         if row is not None and isinstance(exc, HeadMoved):
             # The push may have been told of before an older one, not at all, or while reviews were paused.
             requesting.request(row, Trigger(review.trigger), asked_by=review.asked_by, full=review.full)
+        if isinstance(exc, Excluded):
+            review_states.keep_newest(review)
     _clean_up(attempt, "cancelled", f"Superseded: {exc}")
     return _summary(review, f"superseded: {exc}")
 

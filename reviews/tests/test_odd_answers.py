@@ -88,7 +88,7 @@ def test_a_write_that_has_moved_was_not_done(standin: Standin) -> None:
 def test_a_redirect_to_another_host_says_what_to_correct(standin: Standin) -> None:
     standin.faults.append(Fault("GET .*", 301, {"Location": "http://elsewhere.example/user"}, "Moved Permanently"))
 
-    with pytest.raises(GitHubRefused, match="to elsewhere.example; correct the address of the API"):
+    with pytest.raises(GitHubRefused, match=r"to elsewhere\.example; correct the address of the API"):
         GitHubClient(standin.url, TOKEN).account()
 
 

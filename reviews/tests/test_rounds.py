@@ -384,3 +384,14 @@ def test_an_answer_of_github_does_not_undo_what_an_event_told_meanwhile(standin:
     assert run(review) == "superseded: the pull request is closed"
     row.refresh_from_db()
     assert row.state == "closed"
+
+
+def test_pushes_to_what_the_file_excludes_leave_one_review_that_tells_why(standin: Standin) -> None:
+    excluding = {"a.py": "", ".switchyard.yml": "excluded_titles: [change]\n"}
+    run(open_pull(standin, excluding, {"a.py": "1\n"}))
+    for number in range(2):
+        run(push(standin, {"a.py": f"{number}\n\n"}))
+
+    (review,) = PullRequestReview.objects.all()
+    assert (review.head_sha, review.status) == (standin.pulls[7]["head"], ReviewStatus.SUPERSEDED)
+    assert "its title contains 'change'" in review.error
