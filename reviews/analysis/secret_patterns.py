@@ -31,7 +31,8 @@ _BORROWED = {
 }  # fmt: skip
 # Those of npm and OpenAI are not: the time that they take grows with the square of a line's length.
 _OWN = {
-    "github-token": r"\bgithub_pat_[A-Za-z0-9_]{50,}",
+    # Tokens of installations have had any length, and parts, since 2026; of a longer one no rest may stay.
+    "github-token": r"\bgithub_pat_[A-Za-z0-9_]{50,}|\bgh[opsur]_[A-Za-z0-9_-]{36,}(?:\.[A-Za-z0-9_-]+)*",
     "anthropic-key": r"\bsk-ant-[A-Za-z0-9_-]{24,}",
     "openai-key": (r"\bsk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{24,}|\bsk-[A-Za-z0-9_-]{0,120}T3BlbkFJ[A-Za-z0-9]{20}"),
     "google-api-key": r"\bAIza[0-9A-Za-z_-]{35}\b",
@@ -113,7 +114,7 @@ class Found:
 
 
 def find(text: str, path: str = "", patterns: Patterns | None = None) -> list[Found]:
-    """Secrets in a text, in order, none inside another. path: tests and documentation hold made-up ones."""
+    """Secrets in a text, in order, apart from each other. path: tests and documentation hold made-up ones."""
     quiet = bool(_QUIET_PATH.search(path))
     found = sorted(_tokens(text, patterns or _patterns(), quiet=quiet), key=lambda one: (one.start, -one.end))
     if not quiet:
@@ -122,6 +123,8 @@ def find(text: str, path: str = "", patterns: Patterns | None = None) -> list[Fo
     for one in found:
         if not kept or one.start >= kept[-1].end:
             kept.append(one)
+        elif one.end > kept[-1].end:  # of two that overlap, nothing may stay
+            kept[-1] = Found(kept[-1].kind, kept[-1].start, one.end)
     return kept
 
 

@@ -227,3 +227,10 @@ def test_secrets_are_masked_in_any_text_and_placeholders_are_none() -> None:
         'TOKEN_URL = "/oauth"',
     ):
         assert secret_patterns.find(text) == []
+
+
+def test_nothing_of_a_long_token_stays() -> None:
+    more = letters("more", 40, "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789")
+    for token in (f"ghs_{TOKEN[4:]}{more}", f"ghs_eyJ{TOKEN[4:]}.{more}.x-Y_{more}"):
+        assert secret_patterns.mask(f"call('{token}')") == "call('••••')"
+        assert secret_patterns.mask(f"api_token = '{token}+{more}'") == "api_token = '••••'"
