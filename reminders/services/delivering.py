@@ -115,10 +115,13 @@ def send_anew(delivery: ReminderDelivery) -> None:
 
 def _stored(delivery: ReminderDelivery) -> Effect | None:
     """What is known of its effect. A mail that surely was never sent is forgotten once its person has another address:
-    it is rendered anew, as its links are signed for that person and the former address may be a stranger's.
+    it is rendered anew, as its links are signed for that person and the former address may be a stranger's. So is what
+    tells several reminders at once, of which some may need no telling any more, or be told again.
     """
     known = sending.effect_of(delivery.pk)
-    if known is None or not _surely_not_sent(known) or not _is_for_former_address(delivery, known):
+    if known is None or not _surely_not_sent(known):
+        return known
+    if delivery.items.count() < 2 and not _is_for_former_address(delivery, known):
         return known
     store.forget(known.key)
     return sending.effect_of(delivery.pk)  # still there, where another run has begun to send it

@@ -9,7 +9,7 @@ from jobs.effects import EffectUncertain, EffectUnknown, Try
 from jobs.ledger.errors import Snooze
 from jobs.models import Effect, Job
 from jobs.operators.actors import Actor, command_actor
-from reminders.models import Channel, Layout, Reminder, ReminderDelivery, Suppression
+from reminders.models import Channel, Layout, Reminder, ReminderDelivery, Suppression, Todo
 from reminders.operators import reminders as operators
 from reminders.services import channels, delivering, reach, scanning, settling, todos
 from reminders.services.delivering import DeliveryFailed
@@ -351,6 +351,34 @@ def test_a_digest_leaves_out_what_is_done(clock: Any, office: PostOffice) -> Non
     assert office.mails[0]["Subject"] == "3 reminders: Task 0, …"
     done.refresh_from_db()
     assert (done.state, done.reason) == ("dropped", "the task was closed")
+
+
+@pytest.mark.parametrize("step", ["RCPT 451 4.2.0 not now", ""])
+def test_a_digest_that_was_surely_not_sent_leaves_out_and_takes_in_what_changed_since(
+    clock: Any, office: PostOffice, settings: Any, step: str
+) -> None:
+    ada, bob = person(), person()
+    for minute in range(4):
+        todo(bob, assignees=[ada], title=f"Task {minute}", due_date=date(2026, 3, 2), due_time=time(9, minute))
+    clock("2026-03-02 09:00")
+    scanning.send_due_soon()
+    delivery = ReminderDelivery.objects.get(layout=Layout.DIGEST)
+    rows = list(Todo.objects.order_by("title"))
+    todos.complete(rows[0].pk, ada)
+    office.steps = [step] if step else []
+    settings.EMAIL_PORT = office.port if step else 1
+    assert isinstance(tried(delivery), Snooze)
+
+    todos.reopen(rows[0].pk)
+    todos.complete(rows[1].pk, ada)
+    todos.change(rows[2].pk, {}, assignees=[bob.pk])
+    settings.EMAIL_PORT = office.port
+    scanning.send_due_soon()
+    assert tried(delivery)["state"] == "sent"
+    text = office.mails[0].get_body(("plain",)).get_content()
+    assert [f"Task {number}" in text for number in range(4)] == [True, False, False, True]
+    states = dict(Reminder.objects.values_list("todo__title", "state"))
+    assert states == {"Task 0": "outbox", "Task 1": "dropped", "Task 2": "dropped", "Task 3": "outbox"}
 
 
 # --- Jobs that end without a word -------------------------------------------------------------------------------------
