@@ -132,11 +132,13 @@ def time_option(name: str, text: str | None) -> datetime | None:
         return None
     try:
         when = parse_datetime(text)
-    except ValueError:
+        when = timezone.make_aware(when) if when is not None and when.tzinfo is None else when
+    except (ValueError, OverflowError):
         when = None
-    if when is None:
+    # At the ends of the calendar, another time zone's year is one that Postgres does not have.
+    if when is None or not 1 < when.year < 9999:
         raise CommandError(f"{name} {text[:80]!r} is not an ISO 8601 time, such as 2027-01-31T08:00Z", returncode=2)
-    return when if when.tzinfo else timezone.make_aware(when)
+    return when
 
 
 def add_verbs(

@@ -157,7 +157,13 @@ def test_reviews_are_listed_shown_retried_and_cancelled() -> None:
     assert "only a failed one" in refusal(1, "reviews", "retry", str(done.pk))
     assert "there is no review" in refusal(2, "reviews", "show", "99999999999999999999")
     assert "takes 1 to 200" in refusal(2, "reviews", "list", "--limit", "0")
-    assert "ISO 8601" in refusal(2, "reviews", "list", "--created-after", "then")
+    for text in ("then", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59"):
+        assert "ISO 8601" in refusal(2, "reviews", "list", "--created-after", text)
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "~nobody-of-this-name/shop"])
+def test_a_folder_that_cannot_be_looked_at_is_wrong_use(path: str) -> None:
+    assert "cannot be read: " in refusal(2, "review", "--repo", path, "--base", "main")
 
 
 def test_findings_are_listed_dismissed_and_resolved() -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from argparse import RawDescriptionHelpFormatter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,8 @@ class Command(OperatorCommand):
         pull_request.run(self, options)
 
     def _review_local(self, options: dict[str, Any]) -> None:
+        repo = _folder(options["repo"])
         try:
-            repo = options["repo"].expanduser()
             with open_change_and_trees(repo, options["base"], options["head"]) as (change, trees):
                 result = provider_named(options["provider"]).review(change, brief=Brief(trees=trees))
         except (NotARepository, UnknownRevision) as exc:
@@ -105,6 +106,18 @@ class Command(OperatorCommand):
             self.stdout.write(printable(line))
         if options["fail_on_findings"] and result.findings:
             sys.exit(1)
+
+
+def _folder(path: Path) -> Path:
+    """Raises CommandError for what cannot be looked at; whether a repository is there is told later."""
+    try:
+        found = path.expanduser()
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found.stat()
+    except (OSError, RuntimeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc  # of ~somebody who is not known here
+        raise CommandError(f"--repo {str(path)[:200]!r} cannot be read: {reason}", returncode=2) from None
+    return found
 
 
 def _check_options(options: dict[str, Any]) -> None:
