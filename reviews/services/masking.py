@@ -15,6 +15,7 @@ MIN_CHARACTERS = 8
 #: Beyond these a change is not looked through: what it says is not quoted at such a length.
 MAX_LINES = 3_000
 MAX_LINE_CHARACTERS = 1_000
+MAX_SAID_CHARACTERS = 20_000
 _NAMES = re.compile(r"TOKEN|SECRET|PASSW|PRIVATE|CREDENTIAL|API_?KEY|ACCESS_?KEY|_KEY$", re.IGNORECASE)
 _WORD = re.compile(rf"[^\s\"'`<>()\[\]{{}},;]{{{MIN_CHARACTERS},}}")
 
@@ -77,12 +78,12 @@ def masker_of(change: Change | None, texts: Iterable[str]) -> Masker:
     """For texts that are about to be posted about a change: our own secrets, and what looks like one in either."""
     said = [line for text in texts for line in text.splitlines()]
     words = {word for line in said for word in _WORD.findall(line)}
-    lines = [*said[:MAX_LINES]]
+    found = secrets_in(said[:MAX_LINES], MAX_SAID_CHARACTERS)
     if change is not None and words:
-        lines += [line for line in _added_lines(change) if not words.isdisjoint(_WORD.findall(line))][:MAX_LINES]
+        lines = [line for line in _added_lines(change) if not words.isdisjoint(_WORD.findall(line))][:MAX_LINES]
         keys = {word for line in _key_lines(change) for word in _WORD.findall(line)} & words
-        return Masker([*of_environment(), *of_database(), *secrets_in(lines), *keys])
-    return Masker([*of_environment(), *of_database(), *secrets_in(lines)])
+        found |= secrets_in(lines) | keys
+    return Masker([*of_environment(), *of_database(), *found])
 
 
 def _key_lines(change: Change) -> Iterator[str]:
@@ -114,9 +115,9 @@ def _added_lines(change: Change) -> Iterator[str]:
                 yield line[:MAX_LINE_CHARACTERS].decode("utf-8", "replace")
 
 
-def secrets_in(lines: Iterable[str]) -> set[str]:
+def secrets_in(lines: Iterable[str], longest: int = MAX_LINE_CHARACTERS) -> set[str]:
     """What has the form of a key or token, or stands as a value beside a name that tells of a secret."""
     from reviews.analysis import secret_patterns
 
-    text = "\n".join(dict.fromkeys(line[:MAX_LINE_CHARACTERS] for line in lines))
+    text = "\n".join(dict.fromkeys(line[:longest] for line in lines))
     return {text[found.start : found.end] for found in secret_patterns.find(text)}

@@ -21,6 +21,7 @@ MAX_MESSAGE_CHARS = 20_000
 _CONTEXT_LINES = 3
 _MAX_HUNK_LINES = 40
 _MAX_LINE_CHARS = 300
+_MAX_READ_CHARS = 5_000
 
 
 def store_findings(outline: Outline, elsewhere: Iterable[Finding]) -> None:
@@ -134,7 +135,8 @@ def _without_secrets(rows: list[str], path: str) -> list[str]:
     for found in reversed(secret_patterns.find(shown, path)):
         lines = shown[found.start : found.end].split("\n")
         shown = shown[: found.start] + "\n".join(MASK for _ in lines) + shown[found.end :]
-    return [row[:1] + text for row, text in zip(rows, shown.split("\n"), strict=True)]
+    # Cut only now: half of a secret is not recognised.
+    return [row[:1] + text[:_MAX_LINE_CHARS] for row, text in zip(rows, shown.split("\n"), strict=True)]
 
 
 def _diff(file: FileChange, hunk: Hunk | None, head: bytes, first: int, last: int) -> Iterator[str]:
@@ -169,7 +171,7 @@ def _removed(block: Block, base: list[bytes]) -> Iterator[str]:
 
 
 def _shown(line: bytes) -> str:
-    return line.decode("utf-8", "replace").rstrip("\r")[:_MAX_LINE_CHARS]
+    return line.decode("utf-8", "replace").rstrip("\r")[:_MAX_READ_CHARS]
 
 
 def without_excluded(change: Change, excluded: PathPatterns) -> tuple[Change, tuple[FileCoverage, ...]]:

@@ -13,7 +13,7 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 from reviews.analysis import secret_patterns
 from reviews.analysis.tools import TOOLS
 from reviews.analysis.tools.base import Text
-from reviews.changes import Change
+from reviews.changes import Block, Change, FileChange, FileKind, FileStatus, Hunk, Side
 from reviews.enrichment import cleaning, redaction
 from reviews.llm.pieces import WITHHELD, pieces_of
 from reviews.local_source import open_change
@@ -250,3 +250,24 @@ def test_an_issue_made_to_cost_time_is_cleaned_like_any_other(body: str) -> None
     cleaned = cleaning.clean("A title", redaction.redact(f"The server stops.\n\n{body}"))
 
     assert cleaned.paragraphs[0] == "The server stops."
+
+
+def test_a_secret_at_the_end_of_what_is_shown_leaves_no_half() -> None:
+    key = "ghp_" + "Zq7Lm3Xw9Rt5Vb2Nc8Kd4Fg6Hj1PsYuQaTeB"
+    content = f"x = '{'a' * 270}' + '{key}'\n".encode()
+    block = Block(range(0), range(1, 2))
+    hunks = (Hunk(range(0), range(1, 2), (block,)),)
+    file = FileChange("a.py", FileStatus.ADDED, None, Side(FileKind.REGULAR, lambda: content), lambda: hunks)
+
+    kept = storing.hunk_text(file, Finding("a.py", 1, 1, "R", "m", Severity.HIGH, "", "", "f"))
+
+    assert key[:12] not in kept
+    assert len(kept.split("\n")[1]) <= 301
+
+
+@pytest.mark.django_db
+def test_a_secret_far_into_a_long_message_is_masked() -> None:
+    key = "ghp_" + "Zq7Lm3Xw9Rt5Vb2Nc8Kd4Fg6Hj1PsYuQaTeB"
+    message = f"{'so ' * 600}{key} is a key"
+
+    assert key not in masker_of(None, [message]).mask(message)
