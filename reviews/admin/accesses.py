@@ -72,7 +72,7 @@ def access_pill(access: GitHubAccess) -> SafeString:
     if not access.enabled:
         return show.pill("off", "quiet")
     if access.error:
-        return show.pill("refused", "bad")
+        return show.pill("needs attention", "bad")
     return show.pill("works", "good") if access.checked_at else show.pill("not checked yet", "queued")
 
 

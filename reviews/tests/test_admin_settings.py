@@ -273,7 +273,7 @@ def test_a_check_tells_what_github_says_and_an_app_shows_where_it_is_installed(s
     assert GitHubAccess.objects.get().checked_at is None
     assert said(client.post(page_of("reviews_githubaccess", "check", row.pk)))
     assert GitHubAccess.objects.get().error
-    assert "refused" in text_of(client, page)
+    assert "needs attention" in text_of(client, page)
 
 
 # --- code indexes ---

@@ -83,6 +83,16 @@ def sent_by(client: Client, issue: Issue) -> dict[str, list[str]]:
     return {"label": [unescape(name) for name, ticked in boxes if ticked], "shown": [unescape(name) for name in shown]}
 
 
+def test_where_a_label_that_was_taken_off_still_is_is_told_plainly(issue: Issue) -> None:
+    IssueTag.objects.filter(issue=issue).update(at_github=True)
+    IssueTag.objects.filter(issue=issue, name="bug").update(source="human", removed=True)
+
+    text = plain(client_with(*VIEW).get(page(issue)))
+
+    assert "A person took it off; nothing puts it back. It is still on the issue at GitHub." in text
+    assert "It is on the issue at GitHub, too." in text
+
+
 def test_labels_that_an_open_page_did_not_show_stay(issue: Issue) -> None:
     client, bare = client_with(*ALL), Issue.objects.exclude(pk=issue.pk).get()
     sent = sent_by(client, bare)
