@@ -192,8 +192,10 @@ def _moot(rows: list[Reminder]) -> list[tuple[Reminder, str]]:
             why = parts.NO_PART
         elif not row.todo.is_open:
             why = "the task was closed"
-        elif row.superseded_at is not None or row.schedule_version != row.todo.schedule_version:
+        elif row.schedule_version != row.todo.schedule_version:
             why = "the task's date was changed"
+        elif row.superseded_at is not None:
+            why = "its rule was changed"
         elif row.todo_id in snoozed and row.fire_at < snoozed[row.todo_id]:
             why = "it was snoozed"
         found.append((row, why))

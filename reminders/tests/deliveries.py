@@ -7,7 +7,7 @@ from typing import Any
 from jobs.effects import EffectUnknown
 from jobs.ledger.connection import effects
 from jobs.ledger.errors import Snooze
-from reminders.models import ReminderDelivery, Todo
+from reminders.models import ReminderDelivery, ReminderRule, Todo
 from reminders.services import delivering, scanning, sending, todos
 from reminders.tests.factories import at, todo
 
@@ -16,10 +16,10 @@ DUE = {"due_date": date(2026, 3, 2), "due_time": time(9)}
 Clock = Callable[[str | datetime], datetime]
 
 
-def fired(clock: Clock, person: Any, **fields: Any) -> ReminderDelivery:
+def fired(clock: Clock, person: Any, *rules: ReminderRule, **fields: Any) -> ReminderDelivery:
     """The delivery of a new task's reminder, which is due at 09:00 UTC."""
     clock("2026-03-02 08:00")
-    todo(person, **{**DUE, **fields})
+    todo(person, *rules, **{**DUE, **fields})
     clock("2026-03-02 09:00")
     scanning.send_due_soon()
     return ReminderDelivery.objects.latest("id")

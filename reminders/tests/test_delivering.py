@@ -9,8 +9,9 @@ from jobs.effects import EffectUncertain, EffectUnknown, Try
 from jobs.ledger.errors import Snooze
 from jobs.models import Effect, Job
 from jobs.operators.actors import Actor, command_actor
-from reminders.models import Channel, Layout, Reminder, ReminderDelivery, Suppression, Todo
+from reminders.models import Channel, Layout, Reminder, ReminderDelivery, ReminderRule, Suppression, Todo
 from reminders.operators import reminders as operators
+from reminders.operators import rules
 from reminders.services import channels, delivering, reach, scanning, settling, todos
 from reminders.services.delivering import DeliveryFailed
 from reminders.tests.deliveries import DUE, fired, fired_again, let_the_deadline_pass, run_out, tried
@@ -293,6 +294,7 @@ def test_an_address_that_is_only_written_otherwise_keeps_the_stored_bytes(
         ("done", "the task was closed"),
         ("moved", "the task's date was changed"),
         ("snoozed", "it was snoozed"),
+        ("ruled", "its rule was changed"),
         ("closed", "the account is closed"),
         ("unsubscribed", "mail: unsubscribed"),
         ("disabled", "mail: switched off"),
@@ -300,7 +302,8 @@ def test_an_address_that_is_only_written_otherwise_keeps_the_stored_bytes(
 )
 def test_what_needs_no_telling_any_more_is_dropped(clock: Any, office: PostOffice, what: str, why: str) -> None:
     ada = person()
-    delivery = fired(clock, ada)
+    rule = [ReminderRule(offset="PT0S")] if what == "ruled" else []
+    delivery = fired(clock, ada, *rule)
     row = Reminder.objects.get().todo
     if what == "done":
         todos.complete(row.pk, ada)
@@ -308,6 +311,8 @@ def test_what_needs_no_telling_any_more_is_dropped(clock: Any, office: PostOffic
         todos.change(row.pk, {"due_date": date(2026, 3, 9)})
     elif what == "snoozed":
         todos.snooze(row.pk, ada.pk, at("2026-03-02 11:00"))
+    elif what == "ruled":
+        rules.change_rule(command_actor(), row.rules.get().pk, {"offset": "PT1H"})
     elif what == "closed":
         type(ada).objects.update(is_active=False)
     else:
@@ -319,7 +324,7 @@ def test_what_needs_no_telling_any_more_is_dropped(clock: Any, office: PostOffic
     assert office.seen == []
     dropped = Reminder.objects.get()
     assert (dropped.state, dropped.reason) == (
-        ("dropped", why) if what in ("done", "moved", "snoozed") else ("outbox", "")
+        ("dropped", why) if what in ("done", "moved", "snoozed", "ruled") else ("outbox", "")
     )
 
 
