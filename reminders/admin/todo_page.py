@@ -101,7 +101,8 @@ def _rule(todo: Todo, rule: Any) -> dict[str, Any]:
 
 
 def _planned(todo: Todo) -> list[dict[str, Any]]:
-    rows = PlannedReminder.objects.filter(todo=todo).select_related("recipient__reminder_preferences", "rule")
+    rows = PlannedReminder.objects.filter(todo=todo, todo__done_at=None)
+    rows = rows.select_related("recipient__reminder_preferences", "rule")
     return [
         {
             "recipient": row.recipient.get_username(),
