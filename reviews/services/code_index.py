@@ -201,6 +201,12 @@ def _run(run: _Run) -> dict[str, Any]:
     except Snooze as exc:
         _end(run, IndexState.QUEUED, exc.why)
         raise
+    except KeyboardInterrupt:
+        # Of a run by a command, which no job makes up for.
+        _end(
+            run, IndexState.FAILED, "it was interrupted; what was indexed is kept, and the next run goes on from there"
+        )
+        raise
     except Exception as exc:
         _end(run, IndexState.FAILED, _told(exc))
         raise

@@ -326,6 +326,16 @@ def test_a_refusal_is_told_on_the_row(shop: IndexedRepo, monkeypatch: pytest.Mon
     assert (shop.row().state, shop.row().error) == (IndexState.FAILED, "fetching failed: no")
 
 
+def test_a_run_that_is_interrupted_at_the_keyboard_is_not_shown_as_running(shop: IndexedRepo, monkeypatch):
+    monkeypatch.setattr(Mirror, "update", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+
+    with pytest.raises(KeyboardInterrupt):
+        code_index.run_now(command_actor(), shop.repository)
+
+    assert shop.row().state == IndexState.FAILED
+    assert "the next run goes on" in shop.row().error
+
+
 def test_a_repository_that_is_gone_is_discarded(shop: IndexedRepo):
     code_index.request(command_actor(), shop.repository)
     Repository.objects.update(index_enabled=False)
