@@ -33,7 +33,8 @@ def add(todo: Todo, received: Received, user: Any = None) -> Attachment:
     name = names.fitted(name, kind)
     try:
         with transaction.atomic():
-            Todo.objects.select_for_update(of=("self",)).only("pk").get(pk=todo.pk)
+            # A lock that a scan's foreign keys pass: storing the file may take long, and no reminder waits for that.
+            Todo.objects.select_for_update(of=("self",), no_key=True).only("pk").get(pk=todo.pk)
             name = _free_name(todo, name)
             blob = _blob(received, kind)
             attachment = Attachment.objects.create(todo=todo, blob=blob, name=name, uploaded_by=user)

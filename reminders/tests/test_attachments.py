@@ -268,3 +268,35 @@ def test_no_picture_is_decoded_before_the_scanner_has_seen_it(attach: Any, clama
 
     assert "skipped" in file_scanning.make_thumbnail(blob.pk)
     assert sent("reminders.make_thumbnail") == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slow_storage_keeps_no_reminder_of_the_task_waiting(attach: Any, monkeypatch: pytest.MonkeyPatch):
+    todo = factories.todo(factories.person())
+    storing_it, stored_it = threading.Event(), threading.Event()
+    real = storing.keep
+
+    def slowly(path: Path, digest: str) -> str:
+        storing_it.set()
+        assert stored_it.wait(60)
+        return real(path, digest)
+
+    def upload() -> None:
+        try:
+            attach(b"slow", "a.txt", todo)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(storing, "keep", slowly)
+    uploading = threading.Thread(target=upload)
+    uploading.start()
+    try:
+        assert storing_it.wait(60)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '2s'")
+            # The lock that a new reminder's foreign key takes.
+            cursor.execute("SELECT id FROM reminders_todo WHERE id = %s FOR KEY SHARE", [todo.pk])
+    finally:
+        stored_it.set()
+        uploading.join(60)
+    assert Attachment.objects.get().name == "a.txt"
