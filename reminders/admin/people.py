@@ -143,7 +143,8 @@ class PreferencesAdmin(RemindersAdmin):
             ("Digest from", str(row.digest_from) if row.digest_from else "never"),
             ("Paused until", show.exact(row.paused_until)),
         ]
-        ahead = people.upcoming(actor_of(request), name, 20) if request.user.has_perm("reminders.view_todo") else []
+        sees_plan = request.user.has_perms(["reminders.view_todo", "reminders.view_preferences"])
+        ahead = people.upcoming(actor_of(request), name, 20) if sees_plan else []
         may_change = request.user.has_perm("reminders.change_preferences")
         buttons = [("Edit", page_url("preferences", row.pk, "edit"))] if may_change else []
         return self.page(
@@ -153,7 +154,7 @@ class PreferencesAdmin(RemindersAdmin):
             facts=facts,
             buttons=[*buttons, *_elsewhere(request, name)],
             ahead=[(one.local, todo_link(one.planned.todo), one.what, one.why) for one in ahead],
-            shows_ahead=True,
+            shows_ahead=sees_plan,
         )
 
     @permission_required("reminders.change_preferences")
@@ -168,7 +169,7 @@ class PreferencesAdmin(RemindersAdmin):
         form = TextForm(_FIELDS, stored, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             given = form.given()
-            if isinstance(given.get("digest_from"), str) and given["digest_from"].isdigit():
+            if isinstance(given.get("digest_from"), str) and given["digest_from"].isdecimal():
                 given["digest_from"] = int(given["digest_from"][:9])
             try:
                 people.change_preferences(actor_of(request), given, row.user.get_username())

@@ -28,7 +28,11 @@ _WHEN = {
     "start_date": Entry("Starts on"),
     "start_time": Entry("Starts at"),
     "time_zone": Entry("Time zone", "Of these times, such as Europe/Berlin."),
-    "rrule": Entry("Repeats", "A rule such as FREQ=WEEKLY;BYDAY=MO; empty: once."),
+    "rrule": Entry(
+        "Repeats",
+        "A rule such as FREQ=WEEKLY;BYDAY=MO; empty: once. Another one begins a new series at the due date; "
+        "another due date moves this one task alone.",
+    ),
     "repeat_from": Entry(
         "Counted from", "Of a task that repeats.", [("due", "the due date"), ("completion", "the day it is done")]
     ),

@@ -11,7 +11,7 @@ from jobs.admin.base import actor_of
 from jobs.admin.service_pages import line, spelled
 from reminders import moment
 from reminders.admin.common import delivery_pill, page_url, reminder_pill, todo_pill
-from reminders.models import Attachment, PlannedReminder, Todo
+from reminders.models import Attachment, PlannedReminder, RepeatFrom, Todo
 from reminders.operators import reminders as fired
 from reminders.operators import rules
 from reminders.operators.times import clock_text, due_text, preferences_of
@@ -75,7 +75,7 @@ def _facts(todo: Todo) -> list[tuple[str, Any]]:
         ("Creator", todo.creator.get_username() if todo.creator else ""),
         ("Project", todo.project.name if todo.project else ""),
         ("Tags", ", ".join(todo.tags)),
-        ("Repeats", repeat_words(todo.rrule, todo.repeat_from)),
+        ("Repeats", _repeats(todo)),
         ("Time zone", todo.time_zone),
         ("Overdue reminders", "on" if todo.overdue_reminders else "off"),
         ("Closed", show.exact(todo.done_at) if todo.done_at else ""),
@@ -83,6 +83,16 @@ def _facts(todo: Todo) -> list[tuple[str, Any]]:
         ("Added", show.exact(todo.created_at)),
     ]
     return [(name, value if hasattr(value, "__html__") else spelled(value)) for name, value in facts if value]
+
+
+def _repeats(todo: Todo) -> str:
+    words = repeat_words(todo.rrule, todo.repeat_from)
+    moves_alone = todo.rrule and todo.is_open and todo.repeat_from == RepeatFrom.DUE
+    return (
+        f"{words} (another due date moves this one alone; the series goes on by its own dates)"
+        if moves_alone
+        else words
+    )
 
 
 def _rule(todo: Todo, rule: Any) -> dict[str, Any]:

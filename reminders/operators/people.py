@@ -79,9 +79,11 @@ def _check_quiet_hours(row: Preferences) -> None:
 def upcoming(actor: Actor, username: str = "", limit: int = 20) -> list[Upcoming]:
     """What comes to somebody next, by time, with what would hold it by what is set now. In a few statements.
 
-    Raises PermissionDenied, NotHere.
+    Others' with reminders.view_preferences and view_todo, as it names their tasks. Raises PermissionDenied, NotHere.
     """
     user = access.require_self_or(actor, username, "view_preferences")
+    if not (access.is_person(actor) and user.pk == actor.user.pk):
+        access.require_operator(actor, "view_todo")
     planned = PlannedReminder.objects.filter(parts.concerns(user.pk), recipient=user, todo__done_at=None)
     planned = planned.select_related("todo", "rule", "rule__person")
     rows = planned.defer("todo__search").order_by("fire_at", "id")[: max(1, min(limit, MOST_AHEAD))]

@@ -120,8 +120,9 @@ def create_channel(actor: Actor, person_id: int, given: Mapping[str, Any]) -> Cr
         actor.record("channel.create", channel.pk, person=person.get_username(), **changed)
         if is_asked:
             confirming.ask_or_note(channel)
-    secret = str(Channel.objects.get(pk=channel.pk).secret.reveal())
-    return Created(find_channel(actor, channel.pk), secret)
+    # Who may add channels for others need not be allowed to see them.
+    made = Channel.objects.select_related("user").get(pk=channel.pk)
+    return Created(made, str(made.secret.reveal()))
 
 
 def change_channel(actor: Actor, channel_id: int, given: Mapping[str, Any]) -> Channel:

@@ -102,6 +102,20 @@ def test_a_task_is_added_edited_and_refused_by_its_form(clock: Any) -> None:
     assert AuditEntry.objects.filter(action="todo.change", via="admin").count() == 1
 
 
+def test_a_task_that_repeats_tells_that_another_date_moves_it_alone(clock: Any) -> None:
+    ada, boss = person("ada"), client_with(*ALL)
+    told = "another due date moves this one"
+    row = todo(ada, rrule="FREQ=MONTHLY", **DUE)
+    counted = todo(ada, rrule="FREQ=MONTHLY", repeat_from="completion", **DUE)
+
+    assert f"every month ({told} alone; the series goes on by its own dates)" in text(
+        boss.get(url("todo", "change", row.pk))
+    )
+    assert f"{told} task alone" in text(boss.get(url("todo", "edit", row.pk)))
+    for other in (counted, todo(ada, **DUE)):
+        assert told not in text(boss.get(url("todo", "change", other.pk)))
+
+
 def test_the_page_of_a_task_shows_all_of_it(clock: Any) -> None:
     ada = person("ada", time_zone="Europe/Berlin")
     row = todo(ada, ReminderRule(offset="-PT1H"), title=HOSTILE, notes=f"{HOSTILE}\u202e", watchers=[ada], **DUE)
@@ -348,3 +362,30 @@ def test_the_control_room_shows_what_is_due_and_what_is_wrong(clock: Any) -> Non
     scanning.send_due_soon()
     assert "since the last scan for reminders" not in text(boss.get("/admin/"))
     assert "tasks due today" not in text(client_with("jobs.view_job", name="other").get("/admin/"))
+
+
+@pytest.mark.parametrize("given", ["²", "1²", "①", "-1", "x"])
+def test_a_number_that_is_none_is_refused_in_words(clock: Any, given: str) -> None:
+    row = Preferences.objects.create(user=person("ada"))
+    edit = url("preferences", "edit", row.pk)
+
+    page = text(client_with(*ALL).post(edit, {"time_zone": "UTC", "anchor_time": "09:00", "digest_from": given}))
+
+    assert "it takes" in page
+
+
+def test_what_comes_next_is_shown_to_those_alone_who_may_see_tasks_and_preferences(clock: Any) -> None:
+    ada = person("ada")
+    row = Preferences.objects.create(user=ada)
+    todo(ada, title="Mow", **DUE)
+    sees = {
+        names: text(
+            client_with(*(f"reminders.{name}" for name in names), name=" ".join(names)).get(
+                url("preferences", "change", row.pk)
+            )
+        )
+        for names in (("view_preferences",), ("change_preferences", "view_todo"), ("view_preferences", "view_todo"))
+    }
+
+    assert ["Mow" in page for page in sees.values()] == [False, False, True]
+    assert not any("Nothing is planned" in page for page in sees.values())

@@ -250,3 +250,25 @@ def test_a_suppressed_address_is_listed_and_lifted(clock: Any) -> None:
     boss = caller(operator("boss", "reminders.view_suppression"))
     assert len(results(boss, "suppressions/?search=BOB")) == 1
     problem(boss.delete(f"{V1}suppressions/{foreign.pk}/"), 403)
+
+
+def test_what_comes_to_others_is_told_to_those_who_may_see_their_tasks(clock: Any) -> None:
+    todo(person("ada"), title="Secret", **DUE)
+    path = f"{V1}reminder-preferences/preview/?user=ada"
+
+    problem(caller(operator("clerk", "reminders.view_preferences")).get(path), 403)
+
+    boss = caller(operator("boss", "reminders.view_preferences", "reminders.view_todo"))
+    assert boss.get(path).json()["results"][0]["title"] == "Secret"
+
+
+def test_who_may_add_channels_and_see_none_is_told_of_the_one_that_they_made(clock: Any) -> None:
+    person("ada")
+    clerk = caller(operator("clerk", "reminders.add_channel"))
+    body = {"kind": "webhook", "address": "https://hooks.example.org/x"}
+
+    answer = post(clerk, f"{V1}reminder-channels/?user=ada", body)
+
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["signing_secret"].startswith("whsec_")
+    problem(clerk.get(f"{V1}reminder-channels/{answer.json()['id']}/"), 404)
