@@ -31,7 +31,8 @@ def client_for(repository: Repository) -> "GitHubClient":
     if access.kind == AccessKind.TOKEN:
         return token_client(access)
     installation = repository.installation
-    if installation is None or installation.removed_at is not None:
+    # It may be of another App, by which the repository was known before.
+    if installation is None or installation.removed_at is not None or installation.access_id != access.pk:
         installation = _find_installation(access, repository)
     return installation_client(installation)
 
@@ -109,6 +110,8 @@ def _find_installation(access: GitHubAccess, repository: Repository) -> Installa
             f"the App {access.name!r} is not installed on {repository.full_name}; install it there"
         ) from None
     installation = installations.remember(access, found)
+    Installation.objects.filter(pk=installation.pk).update(removed_at=None)  # GitHub has just said that it is there
+    installation.removed_at = None
     Repository.objects.filter(pk=repository.pk).update(installation=installation)
     repository.installation = installation
     return installation

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from jobs import Snooze
 from reviews.github.access import client_for
@@ -168,3 +169,23 @@ def test_a_review_whose_job_was_retried_is_not_ended_by_the_sweep(standin: Stand
     assert pending_sweep._end(review) == 0
     review.refresh_from_db()
     assert review.status == ReviewStatus.PENDING
+
+
+def test_a_repository_that_is_given_to_another_app_is_known_by_that_one(standin: Standin) -> None:
+    first = Installation.objects.create(access=entered(standin), github_id=77, account_login="acme")
+    app = standin.add_app("Iv1.second", slug="second", app_id=43)
+    app.install(78, standin.full_name)
+    access = GitHubAccess.objects.create(
+        name="second", api_url=standin.url, client_id=app.client_id, private_key=app.private_key
+    )
+    repository = Repository.objects.create(full_name=standin.full_name, github_id=1, access=access, installation=first)
+
+    assert client_for(repository).identity().login == "second[bot]"
+
+
+def test_an_installation_that_github_names_is_there_again(standin: Standin) -> None:
+    access = entered(standin)
+    Installation.objects.create(access=access, github_id=77, account_login="acme", removed_at=Now())
+    repository = Repository.objects.create(full_name=standin.full_name, github_id=1, access=access)
+
+    assert client_for(repository).identity().login == "switchyard[bot]"
