@@ -250,7 +250,7 @@ def _take(
     before = _written(row, rules[row.pk], clock)
     same_alarms = before.alarms == item.alarms
     alarms = _Alarms() if same_alarms else _alarms(person, row, rules[row.pk], item, clock)
-    # When it was done is told once, and stays as it is here.
+    # When and how it was closed is told once, and stays as it is here.
     same_state = (before.done_at is None) == (item.done_at is None)
     same = replace(before, done_at=None, alarms=()) == replace(_told_alike(row, before, item), done_at=None, alarms=())
     if same_state and same and alarms == _Alarms():
@@ -262,8 +262,10 @@ def _take(
 
 def _told_alike(row: Todo, before: CalendarTodo, item: CalendarTodo) -> CalendarTodo:
     """Where a file has the very rule that the series has: we write it otherwise once a date was moved alone, or some of
-    its dates are over.
+    its dates are over. And where both are closed, as done or as given up.
     """
+    if before.done_at is not None and item.done_at is not None:
+        return replace(item, cancelled=before.cancelled)
     return replace(item, rrule=before.rrule) if before.rrule and item.rrule == row.rrule else item
 
 

@@ -319,3 +319,13 @@ def test_two_tasks_of_one_uid_stay_what_they_are(closed: bool, clock: Any) -> No
     assert state(Todo) == before
     calendars.import_calendar(bob, text.replace("SUMMARY:hers", "SUMMARY:ours"))
     assert [Todo.objects.get(pk=row.pk).title for row in (hers, his)] == ["ours", "his"]
+
+
+def test_what_is_closed_here_stays_as_it_was_closed_and_is_told_as_unchanged(clock: Any) -> None:
+    ada = person()
+    row = todo(ada)
+    todos.complete(row.pk, ada)
+    text = calendars.calendar_of(ada).replace("STATUS:COMPLETED", "STATUS:CANCELLED")
+    assert counts(calendars.import_calendar(ada, text)) == (0, 0, 1)
+    row.refresh_from_db()
+    assert not row.cancelled
