@@ -222,20 +222,23 @@ def zone_of(user: Any) -> str:
 
 
 def _derive(todo: Todo) -> None:
-    """The instants that follow from the local dates: of a date without a time, the end of that day."""
-    for name in ("start", "due"):
+    """The instants that follow from the local dates: without a time, a task starts as its day begins, and is due as its
+    day ends.
+    """
+    for name, without in (("start", time()), ("due", None)):
         day, clock = getattr(todo, f"{name}_date"), getattr(todo, f"{name}_time")
         if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
             why = f"{day} is not taken; it takes years from {FIRST_YEAR} to {LAST_YEAR}"
             raise TodoValuesRefused(f"{name}_date", why)
         if day is None:
             setattr(todo, f"{name}_time", None)
-        setattr(todo, f"{name}_at", None if day is None else _instant(day, clock, todo.time_zone))
+        setattr(todo, f"{name}_at", None if day is None else _instant(day, clock or without, todo.time_zone))
     if todo.rrule and todo.due_date is None:
         raise TodoValuesRefused("due_date", "a task that repeats needs one; give it, or take its rule away")
 
 
 def _instant(day: date, clock: time | None, zone: str) -> datetime:
+    """clock: None for the end of the day."""
     zone = clocks.usable_zone(zone)
     return clocks.end_of_day(day, zone) if clock is None else clocks.instant(datetime.combine(day, clock), zone)
 

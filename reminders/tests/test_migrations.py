@@ -1,6 +1,6 @@
 """Migrations beside a process of the former version that still writes, and where they were cut off."""
 
-from datetime import time
+from datetime import UTC, date, datetime, time
 from importlib import import_module
 from typing import Any
 
@@ -9,8 +9,8 @@ from django.db import IntegrityError, connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
-from reminders.models import Preferences
-from reminders.tests.factories import person
+from reminders.models import Preferences, Todo
+from reminders.tests.factories import person, todo
 
 QUIET = {"quiet_from": time(22), "quiet_until": time(22)}
 
@@ -48,6 +48,19 @@ def test_quiet_hours_of_no_length_are_emptied_and_none_comes_between_the_two_mig
     assert Preferences.objects.get(user=other).quiet_until == time(6)
     kept = run("SELECT convalidated FROM pg_constraint WHERE conname = 'preferences_quiet_length'")
     assert kept == [(True,)]
+
+
+@pytest.mark.django_db
+def test_starts_on_days_without_a_time_are_the_beginnings_of_those_days() -> None:
+    ada, day = person("ada"), date(2027, 1, 1)
+    rows = [todo(ada, time_zone="America/New_York", start_date=day, start_time=clock) for clock in (None, time(9))]
+    Todo.objects.update(start_at=datetime(2027, 1, 2, 5, tzinfo=UTC))
+
+    apply("0015_starts_of_days")
+
+    first, second = (Todo.objects.get(pk=row.pk).start_at for row in rows)
+    assert first == datetime(2027, 1, 1, 5, tzinfo=UTC)
+    assert second == datetime(2027, 1, 2, 5, tzinfo=UTC)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -59,6 +59,12 @@ def test_a_task_is_added_shown_changed_done_and_deleted(clock: Any) -> None:
     assert set(AuditEntry.objects.values_list("actor", "via")) >= {("ada", "api")}
 
 
+def test_a_day_without_a_time_is_begun_at_its_start_and_due_by_its_end(clock: Any) -> None:
+    api = caller(person("ada", time_zone="America/New_York"))
+    made = post(api, f"{V1}todos/", {"title": "Paint", "start_date": "2027-01-01", "due_date": "2027-01-03"}).json()
+    assert (made["start_at"], made["due_at"]) == ("2027-01-01T05:00:00Z", "2027-01-04T05:00:00Z")
+
+
 def test_who_may_do_what(clock: Any) -> None:
     ada, bob = person("ada"), person("bob")
     row = todo(ada, assignees=[bob])
