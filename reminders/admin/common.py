@@ -205,4 +205,7 @@ def _field(entry: Entry) -> forms.Field:
         return forms.ChoiceField(choices=list(entry.kind), widget=UnfoldAdminSelectWidget, **common)
     if entry.kind == "long":
         return forms.CharField(widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}), max_length=MAX_TEXT, **common)
-    return forms.CharField(widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}), max_length=4000, **common)
+    # Lists have as many entries as the services take, in one line.
+    longest = MAX_TEXT if entry.kind == "names" else 4000
+    widget = UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"})
+    return forms.CharField(widget=widget, max_length=longest, **common)

@@ -224,3 +224,29 @@ def test_the_calendars_address_is_shown_once_renewed_and_ended(anna, client):
     assert [Client().get(path).status_code for path in paths] == [404, 200]
     client.post("/preferences/calendar/end/")
     assert not CalendarFeed.objects.exists()
+
+
+@pytest.mark.parametrize(("base", "begins"), [("", "http://testserver/"), ("https://x.example", "https://x.example/")])
+def test_the_calendars_address_is_whole_so_that_it_can_be_entered_elsewhere(client, settings, base, begins):
+    settings.PUBLIC_URL = base
+
+    assert f"{begins}calendar/" in client.post("/preferences/calendar/").content.decode()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"channel-kind": "webhook", "channel-label": "phone", "channel-address": "https://x.example/"},
+        {"channel-kind": "apprise", "channel-label": "", "channel-address": " ntfy://topic"},
+        {"channel-kind": "mail", "channel-address": ""},
+    ],
+)
+def test_a_way_whose_form_is_sent_twice_is_one_and_another_is_another(anna, client, given):
+    answers = [client.post("/preferences/channels/", given) for _ in range(2)]
+
+    assert [answer.status_code < 400 for answer in answers] == [True, True]
+    assert Channel.objects.filter(user=anna).count() == 1
+    if given["channel-kind"] == "webhook":
+        assert Channel.objects.get().secret.reveal() in answers[1].content.decode()
+        client.post("/preferences/channels/", {**given, "channel-label": "other"})
+        assert Channel.objects.count() == 2

@@ -1,14 +1,18 @@
 """Lists and pages of one's own tasks: what stands where, and what each button does."""
 
+import html
+import re
 import uuid
 from datetime import date, time, timedelta
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
 from jobs.models import AuditEntry
+from jobs.tests.admin_helpers import client_with, page_of
 from reminders.models import PlannedReminder, Priority, Project, ReminderRule, Todo
 from reminders.services import agenda, todos
 from reminders.tests.factories import person, todo
@@ -17,6 +21,7 @@ from reminders.tests.test_pages_account import logged_in
 
 pytestmark = pytest.mark.django_db
 TODAY = date(2026, 3, 1)
+TODO = "reminders_todo"
 
 
 @pytest.fixture
@@ -441,3 +446,72 @@ def test_the_page_tells_what_holds_the_next_reminder_and_why(anna, client):
     assert "quiet hours" in html
     assert "Overdue: when it is due" in why
     assert "Quiet hours are from 08:00 to 20:00" in why
+
+
+@pytest.mark.parametrize(
+    "rrule", ["FREQ=MONTHLY;BYMONTHDAY=-2", "FREQ=DAILY;INTERVAL=1000", "FREQ=MONTHLY;BYMONTHDAY=-1", "FREQ=WEEKLY"]
+)
+def test_a_rule_of_any_kind_stays_as_it_is_where_something_else_is_edited(anna, client, rrule):
+    row = todo(anna, due_date=TODAY, rrule=rrule)
+    series = row.series
+    form = opened(client, f"/todos/{row.pk}/edit/")
+
+    assert client.post(f"/todos/{row.pk}/edit/", {**form, "title": "Other"}).status_code == 302
+
+    row.refresh_from_db()
+    assert (row.title, row.rrule, row.series) == ("Other", rrule, series)
+
+
+@pytest.mark.parametrize("place", ["pages", "admin"])
+def test_a_task_with_many_long_tags_and_people_can_be_edited(anna, client, place):
+    people = [person(f"{number:03}{'x' * 140}") for number in range(40)]
+    row = todo(anna, tags=[f"{number:03}{'x' * 40}" for number in range(120)], assignees=people, watchers=people)
+    path = f"/todos/{row.pk}/edit/"
+    if place == "admin":
+        client, path = client_with("reminders.view_todo", "reminders.change_todo"), page_of(TODO, "edit", row.pk)
+    form = opened(client, path)
+
+    assert client.post(path, {**form, "title": "Other"}).status_code == 302
+
+
+def test_the_links_of_a_list_lead_on_after_a_quick_line_that_was_refused(anna, client):
+    for number in range(30):
+        todo(anna, title=f"Task {number}", tags=["home"])
+    refused = client.post("/todos/add/", {"title": "Water", "due_time": "10:00"})
+    page = refused.content.decode()
+
+    links = set(re.findall(r'(?:href|action)="([^"#]*[?][^"]*)"', page)) | set(
+        re.findall(r'"get" action="([^"]*)"', page)
+    )
+
+    assert refused.status_code == 422
+    assert len(links) >= 6
+    assert {client.get(urljoin("/todos/add/", html.unescape(link))).status_code for link in links} == {200}
+
+
+def test_the_address_of_a_button_opened_as_a_page_tells_what_to_do(anna, client):
+    row = todo(anna)
+
+    response = client.get(f"/todos/{row.pk}/complete/")
+
+    assert (response.status_code, response["Allow"]) == (405, "POST")
+    assert "press it once more" in response.content.decode()
+    row.refresh_from_db()
+    assert row.is_open
+
+
+def test_a_rule_whose_form_is_sent_twice_at_the_same_moment_is_one(anna, client, monkeypatch):
+    row = todo(anna, due_date=TODAY)
+    real, calls = todos.locked, []
+
+    def locked(todo_id: int) -> Todo:
+        calls.append(todo_id)
+        if len(calls) == 1:
+            ReminderRule.objects.create(todo=row, person=anna, offset="-P1D")
+        return real(todo_id)
+
+    monkeypatch.setattr(todos, "locked", locked)
+
+    client.post(f"/todos/{row.pk}/rules/", {"rule-when": "due -P1D", "rule-audience": "me"})
+
+    assert row.rules.count() == 1

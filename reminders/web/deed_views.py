@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -12,10 +13,12 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from jobs.operators.actors import Actor
+from jobs.operators.lookups import NotHere
 from jobs.operators.settings import SettingsRefused
 from reminders import clocks, moment
 from reminders.models import Todo
 from reminders.operators import access, rules, todos
+from reminders.services import todos as services
 from reminders.services.todos import TodoRefused
 from reminders.templatetags.people import at
 from reminders.web.frame import actor_of, back, page, zone_name
@@ -105,15 +108,24 @@ def add_rule(request: HttpRequest, todo_id: int) -> HttpResponse:
     form = RuleForm(request.POST, prefix="rule")
     if form.is_valid():
         try:
-            given = form.given(actor.name)
-            if not _is_there(todo_id, actor, given):
-                rules.add_rule(actor, todo_id, given)
+            _add_once(actor, todo_id, form.given(actor.name))
         except SettingsRefused as exc:
             form.refused(exc)
         else:
             messages.success(request, "The reminder was added.")
             return back(request, "pages:todo", todo_id)
     return detail_page(request, todo_id, rule=form)
+
+
+def _add_once(actor: Actor, todo_id: int, given: dict[str, Any]) -> None:
+    """Under the task's lock, as a button that is pressed twice sends the form twice at the same moment."""
+    with transaction.atomic():
+        try:
+            services.locked(todo_id)
+        except Todo.DoesNotExist:
+            raise NotHere(f"there is no task {todo_id}; it was deleted a moment ago") from None
+        if not _is_there(todo_id, actor, given):
+            rules.add_rule(actor, todo_id, given)
 
 
 def _is_there(todo_id: int, actor: Actor, given: dict[str, Any]) -> bool:

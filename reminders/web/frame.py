@@ -29,13 +29,23 @@ def page(view: View) -> View:
     def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         with timezone.override(_clock(request.user)):
             try:
-                return view(request, *args, **kwargs)
+                return _told(request, view(request, *args, **kwargs))
             except (NotHere, Http404):
                 return refusal(request, 404, "Nothing here", "There is no such page, or it is not yours to see.")
             except PermissionDenied:
                 return refusal(request, 403, "Not allowed", "You may see this, and may not change it.")
 
     return never_cache(login_required(shown, login_url=LOGIN))
+
+
+def _told(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """An address that takes what a button sends, opened as a page: after a login, or from the browser's history."""
+    if response.status_code != 405 or request.method not in ("GET", "HEAD"):
+        return response
+    text = "This address takes what a button sends, and is no page. If you pressed one, go back and press it once more."
+    told = refusal(request, 405, "Nothing was done", text)
+    told["Allow"] = response["Allow"]
+    return told
 
 
 def _clock(user: Any) -> zoneinfo.ZoneInfo:

@@ -42,9 +42,8 @@ def list_page(request: HttpRequest, quick: QuickForm, status: int = 200) -> Http
     else:
         shown = sections = agenda.open_sections(request.user, zone, wanted)
     context = {
-        **_frame(request, wanted, found),
+        **_frame(request, wanted, found, "todos"),
         "quick": quick,
-        "here": "todos",
         "sections": sections,
         "total": sum(section.count for section in sections),
         "when": name,
@@ -59,15 +58,20 @@ def list_page(request: HttpRequest, quick: QuickForm, status: int = 200) -> Http
 def done(request: HttpRequest) -> HttpResponse:
     wanted = read_wanted(request.GET)
     found = agenda.done_page(request.user, wanted, read_number(request.GET.get("page", "")))
-    context = {**_frame(request, wanted, found), "here": "done", "todos": found.todos}
+    context = {**_frame(request, wanted, found, "done"), "todos": found.todos}
     return render(request, "reminders/pages/done.html", context)
 
 
-def _frame(request: HttpRequest, wanted: Wanted, found: agenda.Page | None) -> dict[str, Any]:
-    """What both lists show around their tasks. query: what a link to another section keeps."""
+def _frame(request: HttpRequest, wanted: Wanted, found: agenda.Page | None, here: str) -> dict[str, Any]:
+    """What both lists show around their tasks. query: what a link to another section keeps.
+
+    list: where such links lead; the page may be the answer to a quick line that was refused, at an address of its own.
+    """
     kept = {"whose": wanted.whose, "project": wanted.project or "", "tag": wanted.tag, "q": wanted.text}
     query = urlencode({name: value for name, value in kept.items() if value and value != "mine"})
     return {
+        "here": here,
+        "list": reverse(f"pages:{here}"),
         "clock": zone_name(),
         "now": moment.now(),
         "wanted": wanted,

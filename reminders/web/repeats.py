@@ -18,6 +18,9 @@ _FREQUENCY = {"daily": "DAILY", "weekly": "WEEKLY", "monthly": "MONTHLY", "yearl
 _PLAIN = {value: name for name, value in _FREQUENCY.items()}
 _WORKDAYS = ",".join(day for day, _ in WEEKDAYS[:5])
 _KNOWN = {day for day, _ in WEEKDAYS}
+LONGEST_INTERVAL = 999
+#: By months: what the form offers; -1 is the last.
+MONTH_DAYS = (*range(1, 32), -1)
 
 
 def to_rule(chosen: Mapping[str, Any]) -> str:
@@ -46,13 +49,13 @@ def from_rule(rrule: str) -> dict[str, Any]:
     parts = dict(part.partition("=")[::2] for part in rrule.upper().split(";"))
     repeat = _PLAIN.get(parts.pop("FREQ", ""), "")
     interval = parts.pop("INTERVAL", "1")
-    if not repeat or not interval.isdecimal():
+    if not repeat or not interval.isdecimal() or int(interval) > LONGEST_INTERVAL:
         return own
     if repeat == "weekly" and parts == {"BYDAY": _WORKDAYS} and interval == "1":
         return {"repeat": "workdays"}
     plain: dict[str, Any] = {"repeat": repeat, "interval": int(interval)}
     if repeat == "weekly" and set(parts.get("BYDAY", "").split(",")) <= _KNOWN:
         plain["weekdays"] = parts.pop("BYDAY").split(",")
-    if repeat == "monthly" and parts.get("BYMONTHDAY", "").removeprefix("-").isdecimal():
+    if repeat == "monthly" and parts.get("BYMONTHDAY", "") in {str(day) for day in MONTH_DAYS}:
         plain["month_day"] = int(parts.pop("BYMONTHDAY"))
     return own if parts else plain

@@ -13,6 +13,8 @@ from reminders.web.fields import PageForm, Words, date_field, time_field, words_
 from reminders.wording import WEEKDAYS, offset_words
 
 LONGEST_TITLE = 500
+#: In one line, as many as the services take.
+LONGEST_TAGS, LONGEST_NAMES = 200 * 52, 100 * 152
 OFFSETS = ("PT0S", "-PT15M", "-PT1H", "-PT3H", "-P1D", "-P2D", "-P1W")
 PRIORITIES = [(priority.name.lower(), priority.label) for priority in Priority]
 _AUDIENCES = (
@@ -55,7 +57,9 @@ class TodoForm(QuickForm):
         label="Remind when it is due, a day later, and its watchers after three days", required=False, initial=True
     )
     repeat = forms.ChoiceField(label="Repeat", required=False, choices=repeats.CHOICES)
-    interval = forms.IntegerField(label="Every … days, weeks, months", required=False, min_value=1, max_value=999)
+    interval = forms.IntegerField(
+        label="Every … days, weeks, months", required=False, min_value=1, max_value=repeats.LONGEST_INTERVAL
+    )
     weekdays = forms.MultipleChoiceField(
         label="On (by weeks)", required=False, choices=WEEKDAYS, widget=forms.CheckboxSelectMultiple
     )
@@ -64,7 +68,7 @@ class TodoForm(QuickForm):
         required=False,
         coerce=int,
         empty_value=None,
-        choices=[("", "that it is due"), *((day, str(day)) for day in range(1, 32)), (-1, "last")],
+        choices=[("", "that it is due"), *((day, "last" if day == -1 else str(day)) for day in repeats.MONTH_DAYS)],
     )
     rrule = forms.CharField(
         label="Rule of your own",
@@ -82,14 +86,16 @@ class TodoForm(QuickForm):
     )
     project = forms.TypedChoiceField(label="Project", required=False, coerce=int, empty_value=None)
     priority = forms.ChoiceField(label="Priority", choices=PRIORITIES, required=False, initial="none")
-    tags = Words(label="Tags", required=False, max_length=2000, help_text="Separated by commas.")
+    tags = Words(label="Tags", required=False, max_length=LONGEST_TAGS, help_text="Separated by commas.")
     assignees = Words(
         label="To be done by",
         required=False,
-        max_length=4000,
+        max_length=LONGEST_NAMES,
         help_text="Names of accounts, separated by commas; empty: by whoever made it.",
     )
-    watchers = Words(label="Watched by", required=False, max_length=4000, help_text="Names, separated by commas.")
+    watchers = Words(
+        label="Watched by", required=False, max_length=LONGEST_NAMES, help_text="Names, separated by commas."
+    )
 
     def __init__(self, *args: Any, user: Any, zone: str, todo: Todo | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
