@@ -128,7 +128,9 @@ class ReviewDetailSerializer(ReviewSerializer):
     config = JsonObject(help_text="The settings that it was made with, and where these come from.")
     step_seconds = JsonObject(help_text="Seconds spent in each step.")
     findings = FindingSerializer(many=True)
-    llm_calls = LlmCallSerializer(source="newest_calls", many=True, help_text="The newest 200.")
+    llm_calls = LlmCallSerializer(
+        source="newest_calls", many=True, help_text="The newest 200; none for whoever may not see calls."
+    )
 
     class Meta(ReviewSerializer.Meta):
         fields = [
@@ -136,6 +138,13 @@ class ReviewDetailSerializer(ReviewSerializer):
             "llm_calls",
         ]
         read_only_fields = fields
+
+    def to_representation(self, instance: PullRequestReview) -> Any:
+        shown = super().to_representation(instance)
+        request = self.context.get("request")  # commands have none, and show all
+        if request is not None and not request.user.has_perm("reviews.view_llmcall"):
+            shown["llm_calls"] = []
+        return shown
 
 
 class AskedSerializer(ReviewDetailSerializer):

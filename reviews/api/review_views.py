@@ -102,11 +102,11 @@ class ReviewsView(RowsView):
         if replayed:
             headers["Idempotent-Replayed"] = "true"
         text = said[0] if said else f"job {found.job.pk}: asked for before"
-        return Response(_asked(review, text), status=status.HTTP_201_CREATED, headers=headers)
+        return Response(_asked(request, review, text), status=status.HTTP_201_CREATED, headers=headers)
 
 
-def _asked(review: PullRequestReview, said: str) -> dict[str, Any]:
-    return {**ReviewDetailSerializer(review).data, "said": said}
+def _asked(request: Request, review: PullRequestReview, said: str) -> dict[str, Any]:
+    return {**ReviewDetailSerializer(review, context={"request": request}).data, "said": said}
 
 
 class ReviewView(RowView):
@@ -116,7 +116,8 @@ class ReviewView(RowView):
     @extend_schema(operation_id="reviews_show", parameters=[_ID])
     def get(self, request: Request, review_id: int) -> Response:
         """One review: its findings, what was read, what it cost, how long each step took, and with which settings."""
-        return Response(ReviewDetailSerializer(operators.find_review(review_id)).data)
+        review = operators.find_review(review_id)
+        return Response(ReviewDetailSerializer(review, context={"request": request}).data)
 
 
 class RetryReviewView(RowView):
@@ -128,7 +129,7 @@ class RetryReviewView(RowView):
         """Have the pull request of a failed review reviewed again."""
         self.body(request)
         asked = operators.retry_review(self.actor, review_id)
-        return Response(_asked(asked.review, asked.said), status=status.HTTP_201_CREATED)
+        return Response(_asked(request, asked.review, asked.said), status=status.HTTP_201_CREATED)
 
 
 class CancelReviewView(RowView):

@@ -226,6 +226,9 @@ def test_a_review_is_shown_with_findings_cost_coverage_settings_and_calls(api: C
         finding.pk
     ]
     problem(api.get(f"{V1}reviews/{review.pk + 1}/findings/"), 404)
+    for permissions, calls in (((), 0), (("reviews.view_llmcall",), 1)):
+        reader = caller(person(f"reader{calls}", "reviews.view_pullrequestreview", *permissions))
+        assert len(reader.get(f"{V1}reviews/{review.pk}/").json()["llm_calls"]) == calls
 
 
 def test_reviews_are_filtered_and_paged(api: Client) -> None:
