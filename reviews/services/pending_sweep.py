@@ -62,7 +62,8 @@ def _end(review: PullRequestReview) -> int:
         return 0
     why = f"its job ended as {job.state}" + (f": {job.error}" if job.error else "")
     untold = "its job ended before it was done" if job.state == State.FAILED else ""
-    left = review.may_be_pending or review.check_run_id is not None
+    # Who tells of the failure ends the check run, too, and says why.
+    left = review.may_be_pending or (review.check_run_id is not None and not untold)
     review_states.end(review, ReviewStatus.FAILED, error=why, untold=untold, may_be_pending=left)
     return 1
 
