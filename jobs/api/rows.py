@@ -160,6 +160,13 @@ def boolean_filter(help_text: str) -> filters.BooleanFilter:
 class _TimeField(_Refusing, IsoDateTimeField):
     takes = "a time in ISO 8601, such as 2026-03-02T09:00:00Z"
 
+    def to_python(self, value: Any) -> Any:
+        moment = super().to_python(value)
+        # At the ends of the calendar, another time zone's year is one that Postgres does not have.
+        if moment is not None and not 1 < moment.year < 9999:
+            raise forms.ValidationError("no such time")
+        return moment
+
 
 class TimeFilter(filters.IsoDateTimeFilter):
     field_class = _TimeField

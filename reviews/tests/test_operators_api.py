@@ -231,6 +231,13 @@ def test_a_review_is_shown_with_findings_cost_coverage_settings_and_calls(api: C
         assert len(reader.get(f"{V1}reviews/{review.pk}/").json()["llm_calls"]) == calls
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59"])
+def test_times_at_the_ends_of_the_calendar_are_refused(api: Client, moment: str) -> None:
+    for path in ("reviews/?created_after", "llm-calls/?created_before", "llm-calls/sums/?created_after"):
+        (error,) = problem(api.get(f"{V1}{path}={moment}"), 400)["errors"]
+        assert "not a time in ISO 8601" in error["detail"]
+
+
 def test_reviews_are_filtered_and_paged(api: Client) -> None:
     one, two = a_review(7, status="done"), a_review(8, provider="claude")
     assert ids(api, "reviews/") == [two.pk, one.pk]
