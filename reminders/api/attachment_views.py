@@ -16,6 +16,7 @@ from jobs.api.problems import add_meaning, problem
 from jobs.api.rows import NewestRowsFirst, choice_filter, id_parameter, number_filter, text_filter
 from jobs.api.serializers import NothingSerializer
 from reminders.api.common import ActorFilter, PeopleRowsView, PeopleRowView
+from reminders.files.receiving import read_away
 from reminders.files.refusals import FileRefused
 from reminders.files.storing import StorageAway
 from reminders.models import Attachment, ScanState, ThumbnailState
@@ -105,6 +106,7 @@ class FilesView(PeopleRowView):
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, FileRefused):
+            read_away(self.request._request)
             return self._refusal(exc.status, exc.code, str(exc))
         if isinstance(exc, NotServed):
             code = status.HTTP_403_FORBIDDEN if exc.state in ("infected", "not_scanned") else status.HTTP_409_CONFLICT

@@ -22,6 +22,9 @@ PIECE = 64 * 1024
 #: What a form has beside the file: boundaries, headers, a token.
 FORM_BYTES = 64 * 1024
 PREFIX = "upload-"
+#: What is read away of an upload that is refused: so many times the most that a file may have, and for so long.
+READ_AWAY_FILES = 8
+READ_AWAY_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,19 @@ def _of_form(request: HttpRequest, name: str) -> Iterator[Received]:
         yield Received(file.path, name or file.name, file.size, file.sha256)
     finally:
         handler.drop()
+
+
+def read_away(request: HttpRequest) -> None:
+    """Read what is left of the body of an upload that is refused, unless it is far too much.
+
+    A browser that is still sending when its connection is closed tells of the connection, and never of our answer.
+    """
+    left, until = READ_AWAY_FILES * most_bytes(), time.monotonic() + READ_AWAY_SECONDS
+    if _length(request) > left:
+        return
+    with suppress(OSError):
+        while left > 0 and time.monotonic() < until and (piece := request.read(PIECE)):
+            left -= len(piece)
 
 
 class QuarantineHandler(FileUploadHandler):

@@ -113,6 +113,39 @@ def test_a_huge_upload_is_refused_before_it_is_read(api: Client, todo: Any, file
     assert not (files / "quarantine").exists()
 
 
+class _Body:
+    """What a client still has to send."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def read(self, most: int) -> bytes:
+        piece, self.left = b"x" * min(most, self.left), max(0, self.left - most)
+        return piece
+
+    readline = read
+
+
+@pytest.mark.parametrize("path", ["/api/v1/todos/{}/attachments/?name=a.txt", "/files/of-task/{}/"])
+def test_a_client_that_sends_all_before_it_looks_gets_the_answer(
+    todo: Any, anna: Any, files: Path, settings: Any, path: str
+):
+    """As browsers do: with the rest unread the connection would be reset, and the answer lost."""
+    settings.ATTACHMENTS = {**settings.ATTACHMENTS, "MAX_BYTES": 100_000}
+    client = caller(anna) if path.startswith("/api/") else Client()
+    client.force_login(anna)
+
+    def left_of(announced: int) -> int:
+        body = _Body(announced)
+        sent = {"wsgi.input": body, "CONTENT_LENGTH": str(announced)}
+        answer = client.generic("POST", path.format(todo.pk), b"", "multipart/form-data; boundary=x", **sent)
+        assert answer.status_code == 413
+        return body.left
+
+    assert left_of(200_000) == 0
+    assert left_of(5_000_000_000) == 5_000_000_000
+
+
 def test_strangers_find_nothing_and_their_uploads_are_not_read(todo: Any, api: Client, files: Path):
     mine = send(api, todo, b"mine").json()["id"]
     stranger = caller(factories.person("eve"))

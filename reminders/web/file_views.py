@@ -72,6 +72,7 @@ def upload(request: HttpRequest, todo_id: int) -> HttpResponseBase:
         request.upload_handlers = [handler]
         response: HttpResponseBase = _checked_upload(request, todo_id, handler)
     except FileRefused as exc:
+        receiving.read_away(request)
         # The form was not read to its end, so its `next` is not known.
         return _told_on_page(request, exc) or _plain(exc.status, str(exc))
     finally:
