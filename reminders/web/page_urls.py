@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from reminders.web import account_views, channel_views, deed_views, list_views, preference_views, todo_views
+from reminders.web import (
+    account_views,
+    channel_views,
+    deed_views,
+    list_views,
+    preference_views,
+    todo_views,
+    transfer_views,
+)
 
 app_name = "pages"
 urlpatterns = [
@@ -32,4 +40,6 @@ urlpatterns = [
     path("preferences/channels/<int:channel_id>/<str:deed>/", channel_views.do, name="channel"),
     path("preferences/calendar/", channel_views.renew_feed, name="renew_feed"),
     path("preferences/calendar/end/", channel_views.revoke_feed, name="revoke_feed"),
+    path("preferences/calendar/import/", transfer_views.take_in, name="take_in"),
+    path("preferences/calendar/tasks.ics", transfer_views.give_out, name="give_out"),
 ]
