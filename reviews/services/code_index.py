@@ -134,9 +134,13 @@ def request_for_push(repository: Repository, sha: str) -> str:
         return _send(repository, sha)
 
 
-def request_if_missing(repository: Repository) -> str:
-    """Have a repository's code indexed unless that has been done, or tried, before; the job's id."""
-    known = CodeIndex.objects.filter(repository=repository).exclude(state=IndexState.NONE)
+def request_if_missing(repository: Repository, *, also_failed: bool = False) -> str:
+    """Have a repository's code indexed unless that has been done, or tried, before; the job's id.
+
+    also_failed: also where it failed, as what it lacked may be there now.
+    """
+    missing = [IndexState.NONE, *([IndexState.FAILED] if also_failed else [])]
+    known = CodeIndex.objects.filter(repository=repository).exclude(state__in=missing)
     return "" if known.exists() else request_for_push(repository, "")
 
 

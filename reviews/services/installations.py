@@ -149,7 +149,7 @@ def _add(installation: Installation, entries: Any) -> _Added:
         row.access_id, row.installation, row.removed_at = installation.access_id, installation, None
         row.save(update_fields=["access", "installation", "removed_at"])
         if place < INDEXED_AT_ONCE and row.enabled:
-            jobs.append(code_index.request_if_missing(row))
+            jobs.append(code_index.request_if_missing(row, also_failed=True))
     return _Added(len(told), [job_id for job_id in jobs if job_id])
 
 

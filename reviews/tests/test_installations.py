@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from jobs.models import Job
-from reviews.models import AccessKind, GitHubAccess, Installation, Repository
+from reviews.models import AccessKind, CodeIndex, GitHubAccess, Installation, Repository
 from reviews.operators import deliveries as operators
 from reviews.services import deliveries, events
 from reviews.standin.apps import StandinApp, installation_json
@@ -178,6 +178,18 @@ def test_an_installation_tells_the_jobs_that_index_its_code(access: GitHubAccess
     said, jobs = started("installation", body, access)
     assert jobs == []
     assert said == "ignored, because there is nothing to run: ours was installed on acme, with 3 repositories"
+
+
+def test_an_installation_has_code_indexed_that_could_not_be_read_before(access: GitHubAccess) -> None:
+    rows = [Repository.objects.create(full_name=f"acme/r{number}", github_id=number) for number in (1, 2)]
+    for row, state in zip(rows, ("failed", "ready"), strict=True):
+        CodeIndex.objects.create(repository=row, state=state)
+
+    said, jobs = started("installation", payload("created", repositories=[told(1), told(2)]), access)
+
+    assert said.endswith("the code of 1 is indexed")
+    assert [job.kwargs for job in Job.objects.all()] == [{"repository_id": rows[0].pk}]
+    assert len(jobs) == 1
 
 
 def test_repositories_that_come_and_go_tell_their_jobs(access: GitHubAccess) -> None:
