@@ -137,7 +137,7 @@ def test_a_client_that_sends_all_before_it_looks_gets_the_answer(
 
     def left_of(announced: int) -> int:
         body = _Body(announced)
-        sent = {"wsgi.input": body, "CONTENT_LENGTH": str(announced)}
+        sent: dict[str, Any] = {"wsgi.input": body, "CONTENT_LENGTH": str(announced)}
         answer = client.generic("POST", path.format(todo.pk), b"", "multipart/form-data; boundary=x", **sent)
         assert answer.status_code == 413
         return body.left
