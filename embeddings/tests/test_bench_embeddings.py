@@ -206,7 +206,7 @@ def test_a_web_process_that_is_gone_is_a_failed_query(tmp_path: Path, until: Any
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)  # a guard, also for a machine that is kept busy
 def test_bench_embeddings_measures_all_parts(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.DATA_DIR = tmp_path
     monkeypatch.setenv("EMBEDDING_ENCODER", "ngram")
