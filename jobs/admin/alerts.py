@@ -21,6 +21,7 @@ from unfold.widgets import (
 
 from jobs.admin import show
 from jobs.admin.base import ReadOnlyAdmin, actor_of, permission_required
+from jobs.edit_forms import EditForm, list_after
 from jobs.lanes import QUEUES
 from jobs.models import Alert, AlertEvent, AlertEventKind, AlertKind, DeliveryState
 from jobs.operators import alerts as operators
@@ -45,7 +46,7 @@ def _number(label: str, name: str, help_text: str) -> forms.IntegerField:
     )
 
 
-class AlertForm(forms.Form):
+class AlertForm(EditForm):
     name = forms.CharField(label="Name", max_length=100, widget=UnfoldAdminTextInputWidget)
     kind = forms.ChoiceField(label="Watches", choices=AlertKind.choices, widget=UnfoldAdminSelectWidget)
     queue = forms.ChoiceField(
@@ -80,6 +81,7 @@ class AlertForm(forms.Form):
     enabled = forms.BooleanField(label="Enabled", required=False, widget=UnfoldBooleanSwitchWidget)
 
     def __init__(self, alert: Alert, data: Any) -> None:
+        self.alert = alert
         values = {name: getattr(alert, name) for name in operators.FIELDS if name != "webhook_url"}
         super().__init__(data, initial=values | {"mail_to": "\n".join(alert.mail_to)})
         names = [task.name for task in registered_tasks()]
@@ -94,13 +96,19 @@ class AlertForm(forms.Form):
             del self.fields["no_webhook"]
 
     def values(self) -> dict[str, Any]:
-        """What the service takes."""
-        given = dict(self.cleaned_data)
+        """What the service takes: of a new alert all, else what was changed in the form."""
+        given, is_new = dict(self.cleaned_data), self.alert._state.adding
         url, is_taken_away = given.pop("webhook_url"), given.pop("no_webhook", False)
-        given["mail_to"] = given["mail_to"].replace(",", " ").replace(";", " ").split()
+        shown, wanted = _addresses(str(self.shown_before["mail_to"])), _addresses(given["mail_to"])
+        given["mail_to"] = wanted if is_new else list_after(self.alert.mail_to, shown, wanted)
+        given = {name: value for name, value in given.items() if is_new or name in self.changed_data}
         if url or is_taken_away:
             given["webhook_url"] = "" if is_taken_away else url.strip()
         return given
+
+
+def _addresses(text: str) -> list[str]:
+    return text.replace(",", " ").replace(";", " ").split()
 
 
 def alert_pill(alert: Alert) -> SafeString:

@@ -12,6 +12,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidge
 
 from jobs.admin import show
 from jobs.admin.base import ReadOnlyAdmin, actor_of, permission_required
+from jobs.edit_forms import EditForm
 from jobs.models import Limit, Scope
 from jobs.operators import limits as operators
 from jobs.operators.queues import QueueState, queue_states
@@ -22,7 +23,7 @@ PAUSES = [("", "until resumed"), ("5m", "for 5 minutes"), ("30m", "for 30 minute
 PAUSES += [("12h", "for 12 hours"), ("1d", "for a day")]
 
 
-class LimitsForm(forms.Form):
+class LimitsForm(EditForm):
     concurrency = forms.IntegerField(
         label="Running at once",
         required=False,
@@ -45,6 +46,12 @@ class LimitsForm(forms.Form):
         if state.rate_seconds is not None and state.rate_seconds not in dict(PERIODS):
             period: Any = self.fields["rate_seconds"]
             period.choices = [*PERIODS, (state.rate_seconds, f"{state.rate_seconds:,} s")]
+
+    def changed(self) -> dict[str, Any]:
+        """What was changed in the form; a rate and its period are one."""
+        names = set(self.changed_data)
+        names |= {"rate", "rate_seconds"} if names & {"rate", "rate_seconds"} else set()
+        return {name: value for name, value in self.cleaned_data.items() if name in names}
 
 
 class PauseForm(forms.Form):
@@ -142,7 +149,7 @@ def _do(
             operators.resume(actor, scope, name)
             messages.success(request, f"{state.title} is resumed.")
         elif action == "limits":
-            changed = operators.set_limits(actor, scope, name, form.cleaned_data)
+            changed = operators.set_limits(actor, scope, name, limits_form.changed())
             messages.success(request, f"{state.title}: {changed.text or 'no limits'}.")
     except operators.LimitRefused as exc:
         field = str(exc).partition(" ")[0]

@@ -1,5 +1,8 @@
 """What the tests of the admin share."""
 
+import html
+import json
+import re
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
@@ -39,3 +42,12 @@ def said(response: Any) -> str:
 
 def page_of(model: str, page: str = "changelist", *args: Any) -> str:
     return reverse(f"admin:{model}_{page}", args=args)
+
+
+def opened(client: Client, path: str) -> dict[str, Any]:
+    """What a browser sends of the page's form if its user changes nothing, with what it showed."""
+    found = re.search(r'name="shown" value="([^"]*)"', client.get(path).content.decode())
+    assert found, path
+    shown = html.unescape(found[1])
+    controls = {name: "on" if value is True else value for name, value in json.loads(shown).items()}
+    return {"shown": shown} | {name: value for name, value in controls.items() if value is not False}

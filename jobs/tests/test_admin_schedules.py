@@ -4,7 +4,6 @@ import html
 import json
 import re
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -12,7 +11,7 @@ from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from jobs.models import AuditEntry, Job
-from jobs.tests.admin_helpers import client_with, job_page_url, page_of, said
+from jobs.tests.admin_helpers import client_with, job_page_url, opened, page_of, said
 from jobs.tests.factories import make_job
 
 pytestmark = pytest.mark.django_db
@@ -213,17 +212,8 @@ def test_a_wrong_value_is_told_at_its_field(editor, schedule, given, field):
     assert PeriodicTask.objects.exclude(name__startswith="Clean").count() == 1
 
 
-def opened(client, schedule: PeriodicTask) -> dict[str, Any]:
-    """What a browser sends of the form if its user changes nothing."""
-    found = re.search(r'name="shown" value="([^"]*)"', client.get(url("change", schedule)).content.decode())
-    assert found
-    shown = html.unescape(found[1])
-    controls = {name: "on" if value is True else value for name, value in json.loads(shown).items()}
-    return {"shown": shown} | {name: value for name, value in controls.items() if value is not False}
-
-
 def test_a_form_puts_nothing_back_that_others_changed_since_it_was_opened(editor, schedule):
-    form = opened(editor, schedule)
+    form = opened(editor, url("change", schedule))
     meanwhile = {"args": "[2]", "queue": "fast_lane", "priority": 7, "one_off": True, "enabled": False}
     PeriodicTask.objects.filter(pk=schedule.pk).update(
         **meanwhile, crontab=None, interval=IntervalSchedule.objects.create(every=5, period="minutes")
@@ -238,7 +228,7 @@ def test_a_form_puts_nothing_back_that_others_changed_since_it_was_opened(editor
 
 
 def test_other_times_given_in_an_open_form_leave_whether_it_runs_once_to_others(editor, schedule):
-    form = opened(editor, schedule)
+    form = opened(editor, url("change", schedule))
     PeriodicTask.objects.filter(pk=schedule.pk).update(one_off=True)
 
     editor.post(url("change", schedule), {**form, "cron": "45 3 * * *"})
@@ -248,7 +238,7 @@ def test_other_times_given_in_an_open_form_leave_whether_it_runs_once_to_others(
 
 
 def test_a_refused_form_still_knows_what_it_showed_at_first(editor, schedule):
-    form = opened(editor, schedule)
+    form = opened(editor, url("change", schedule))
     PeriodicTask.objects.filter(pk=schedule.pk).update(description="Theirs.")
 
     refused = editor.post(url("change", schedule), {**form, "cron": "x"})
@@ -262,7 +252,7 @@ def test_a_time_finer_than_a_browser_can_hold_is_shown_to_the_second_and_kept(ed
     starts = timezone.now().replace(microsecond=123456) + timedelta(days=1)
     PeriodicTask.objects.filter(pk=schedule.pk).update(start_time=starts)
 
-    form = opened(editor, schedule)
+    form = opened(editor, url("change", schedule))
     editor.post(url("change", schedule), {**form, "description": "Checked."})
 
     schedule.refresh_from_db()

@@ -15,7 +15,7 @@ from django.utils import timezone
 from config.environment import mail_server
 from jobs import retention
 from jobs.models import Alert, AlertDelivery, AlertEvent, AuditEntry
-from jobs.tests.admin_helpers import client_with, page_of, said
+from jobs.tests.admin_helpers import client_with, opened, page_of, said
 from jobs.tests.api_client import caller, person, post, problem, root
 from jobs.watch import delivering
 
@@ -323,3 +323,20 @@ def test_old_events_are_pruned() -> None:
 
     assert retention.clean_up()["alert_events"] == 1
     assert AlertDelivery.objects.count() == 1
+
+
+def test_an_open_form_of_an_alert_puts_nothing_back_that_others_changed():
+    alert = make_alert(mail_to=["ann@example.org", "bob@example.org"], webhook_url=URL)
+    client, edit = client_with("jobs.view_alert", "jobs.change_alert"), page_of("jobs_alert", "edit", alert.pk)
+    form = opened(client, edit)
+    theirs = ["bob@example.org", "eve@example.org"]
+    Alert.objects.filter(pk=alert.pk).update(enabled=False, threshold=9, mail_to=theirs, webhook_url="")
+
+    assert client.post(edit, {**form, "name": "Other"}).status_code == 302
+
+    alert.refresh_from_db()
+    assert (alert.name, alert.enabled, alert.threshold, alert.mail_to) == ("Other", False, 9, theirs)
+    assert not alert.webhook_url
+    client.post(edit, {**form, "mail_to": "ann@example.org, bob@example.org, carl@example.org"})
+    alert.refresh_from_db()
+    assert alert.mail_to == [*theirs, "carl@example.org"]

@@ -8,7 +8,7 @@ import pytest
 from jobs.models import AuditEntry, Job, Limit
 from jobs.operators.actors import command_actor
 from jobs.operators.limits import limit_states, parse_duration, parse_rate, pause, set_limits
-from jobs.tests.admin_helpers import client_with, job_page_url, said
+from jobs.tests.admin_helpers import client_with, job_page_url, opened, said
 from jobs.tests.api_client import VIEW, caller, person, post, problem, root
 from jobs.tests.factories import make_job
 from jobs.tests.test_commands import refusal, run
@@ -236,3 +236,19 @@ def test_a_jobs_page_says_what_it_waits_for() -> None:
     html = client_with("jobs.view_job").get(job_page_url(job)).content.decode()
 
     assert "queue default: 1 running at once" in html
+
+
+def test_an_open_form_of_limits_puts_nothing_back_that_others_changed() -> None:
+    url = f"{SCOPE}?scope=queue&name=default"
+    set_limits(command_actor(), "queue", "default", {"concurrency": 4})
+    client = client_with("jobs.view_job", "jobs.manage_limits")
+    form = opened(client, url)
+    set_limits(command_actor(), "queue", "default", {"concurrency": 2, "rate": 5, "rate_seconds": 3600})
+
+    assert client.post(url, {**form, "action": "limits", "key_concurrency": "1"}).status_code == 302
+
+    limit = Limit.objects.get(scope="queue", name="default")
+    assert (limit.concurrency, limit.key_concurrency, limit.rate, limit.rate_seconds) == (2, 1, 5, 3600)
+    client.post(url, {**opened(client, url), "action": "limits", "rate": "7"})
+    limit.refresh_from_db()
+    assert (limit.rate, limit.rate_seconds) == (7, 3600)
