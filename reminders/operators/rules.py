@@ -59,13 +59,26 @@ def add_rule(actor: Actor, todo_id: int, given: Mapping[str, Any]) -> ReminderRu
     """
     access.require_todo(actor, todo_id, "change")
     with transaction.atomic():
-        try:
-            todo = todos.locked(todo_id)
-        except Todo.DoesNotExist:
-            raise NotHere(f"there is no task {todo_id}; it was deleted a moment ago") from None
-        rule = _add(actor, todo, given)
+        rule = _add(actor, _locked_task(todo_id), given)
         planning.replan([todo_id])
     return rule
+
+
+def add_rule_once(actor: Actor, todo_id: int, given: Mapping[str, Any]) -> None:
+    """As `add_rule`, unless the task has that rule: a form may be sent twice at the same moment."""
+    wanted = {name: value for name, value in given.items() if name != "person"}
+    wanted["person"] = actor.user.pk if "person" in given else None
+    with transaction.atomic():
+        _locked_task(todo_id)
+        if not rules_of_todo(actor, todo_id).filter(**wanted).exists():
+            add_rule(actor, todo_id, given)
+
+
+def _locked_task(todo_id: int) -> Todo:
+    try:
+        return todos.locked(todo_id)
+    except Todo.DoesNotExist:
+        raise NotHere(f"there is no task {todo_id}; it was deleted a moment ago") from None
 
 
 def add_to_new(actor: Actor, todo: Todo, given: list[Any]) -> None:

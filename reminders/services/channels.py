@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from jobs import rates
 from jobs.effects import webhooks
@@ -31,6 +33,8 @@ from reminders.services.addresses import check_address, mail_address, suppressed
 from reminders.services.confirming import NotAsked
 
 MOST_CHANNELS = 10
+#: The same way entered again so soon is the same form.
+TWICE_WITHIN = timedelta(seconds=30)
 #: Whoever presses the button again at once gets no second message.
 TEST_PAUSE_SECONDS = 10
 SETTINGS = Settings(Channel, ("kind", "label", "address", "secret", "enabled"))
@@ -123,6 +127,22 @@ def create_channel(actor: Actor, person_id: int, given: Mapping[str, Any]) -> Cr
     # Who may add channels for others need not be allowed to see them.
     made = Channel.objects.select_related("user").get(pk=channel.pk)
     return Created(made, str(made.secret.reveal()))
+
+
+def create_channel_once(actor: Actor, given: Mapping[str, Any]) -> Created:
+    """One's own, as `create_channel`, but for a form that is sent twice: it makes one, whose secret is told anew.
+
+    given: kind, label and address, each a text.
+    """
+    people = get_user_model()._default_manager
+    with transaction.atomic():
+        people.select_for_update(no_key=True).filter(pk=actor.user.pk).values_list("pk").first()
+        found = Channel.objects.filter(user=actor.user, kind=given["kind"], label=given["label"].strip())
+        for twin in found.filter(created_at__gte=timezone.now() - TWICE_WITHIN).select_related("user"):
+            if twin.address == Secret(given["address"].strip()):
+                is_webhook = twin.kind == ChannelKind.WEBHOOK
+                return Created(twin, new_secret(actor, twin.pk) if is_webhook else "")
+        return create_channel(actor, int(actor.user.pk), given)
 
 
 def change_channel(actor: Actor, channel_id: int, given: Mapping[str, Any]) -> Channel:

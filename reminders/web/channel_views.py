@@ -1,20 +1,15 @@
 """The ways to somebody: added, tried, switched; and the secret address of their calendar."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth import get_user_model
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from jobs.operators.actors import Actor
 from jobs.operators.settings import SettingsRefused
-from jobs.secrets import Secret
 from reminders.models import Channel, ChannelKind
 from reminders.operators import calendars
 from reminders.services import channels, confirming, reach
@@ -24,8 +19,6 @@ from reminders.web.preference_forms import ChannelForm
 from reminders.web.preference_views import preferences_page
 from reminders.web.ways import way_name
 
-#: The same way entered again so soon is the same form.
-TWICE_WITHIN = timedelta(seconds=30)
 #: What each button says when it is done.
 _DONE = {
     "on": "{} is used again.",
@@ -42,7 +35,7 @@ def add(request: HttpRequest) -> HttpResponse:
     form = ChannelForm(request.POST, prefix="channel")
     if form.is_valid():
         try:
-            created = _create_once(actor_of(request), form.given())
+            created = channels.create_channel_once(actor_of(request), form.given())
         except SettingsRefused as exc:
             form.refused(exc)
         else:
@@ -51,19 +44,6 @@ def add(request: HttpRequest) -> HttpResponse:
             _tell_added(request, created)
             return _to("channels")
     return preferences_page(request, channel_form=form)
-
-
-def _create_once(actor: Actor, given: dict[str, Any]) -> channels.Created:
-    """A form that is sent twice, as by a double click, makes one channel; a webhook's secret is told anew then."""
-    with transaction.atomic():
-        people = get_user_model()._default_manager.select_for_update(no_key=True)
-        list(people.filter(pk=actor.user.pk).values_list("pk"))
-        found = Channel.objects.filter(user=actor.user, kind=given["kind"], label=given["label"].strip())
-        for twin in found.filter(created_at__gte=timezone.now() - TWICE_WITHIN).select_related("user"):
-            if twin.address == Secret(given["address"].strip()):
-                is_webhook = twin.kind == ChannelKind.WEBHOOK
-                return channels.Created(twin, channels.new_secret(actor, twin.pk) if is_webhook else "")
-        return channels.create_channel(actor, int(actor.user.pk), given)
 
 
 def _tell_added(request: HttpRequest, created: channels.Created) -> None:

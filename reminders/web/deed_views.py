@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from django.contrib import messages
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
@@ -13,12 +11,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from jobs.operators.actors import Actor
-from jobs.operators.lookups import NotHere
 from jobs.operators.settings import SettingsRefused
 from reminders import clocks, moment
 from reminders.models import Todo
 from reminders.operators import access, rules, todos
-from reminders.services import todos as services
 from reminders.services.todos import TodoRefused
 from reminders.templatetags.people import at
 from reminders.web.frame import actor_of, back, page, zone_name
@@ -108,31 +104,13 @@ def add_rule(request: HttpRequest, todo_id: int) -> HttpResponse:
     form = RuleForm(request.POST, prefix="rule")
     if form.is_valid():
         try:
-            _add_once(actor, todo_id, form.given(actor.name))
+            rules.add_rule_once(actor, todo_id, form.given(actor.name))
         except SettingsRefused as exc:
             form.refused(exc)
         else:
             messages.success(request, "The reminder was added.")
             return back(request, "pages:todo", todo_id)
     return detail_page(request, todo_id, rule=form)
-
-
-def _add_once(actor: Actor, todo_id: int, given: dict[str, Any]) -> None:
-    """Under the task's lock, as a button that is pressed twice sends the form twice at the same moment."""
-    with transaction.atomic():
-        try:
-            services.locked(todo_id)
-        except Todo.DoesNotExist:
-            raise NotHere(f"there is no task {todo_id}; it was deleted a moment ago") from None
-        if not _is_there(todo_id, actor, given):
-            rules.add_rule(actor, todo_id, given)
-
-
-def _is_there(todo_id: int, actor: Actor, given: dict[str, Any]) -> bool:
-    """Whether the task has that rule: the form was sent twice."""
-    wanted = {name: value for name, value in given.items() if name != "person"}
-    wanted["person"] = actor.user.pk if "person" in given else None
-    return rules.rules_of_todo(actor, todo_id).filter(**wanted).exists()
 
 
 @page
