@@ -1,11 +1,14 @@
 """What may be sent ahead to a broker that keeps no order by priority: RabbitMQ's quorum queues are first in, first out.
 
 There the order is kept in Postgres. Of each lane only so many messages are in the broker as its workers take until
-somebody looks again; the next ones are picked by priority when there is room.
+somebody looks again; the next ones are picked by priority when there is room. Queues that no live worker takes are left
+out, as their messages would stand in the way of the others'.
 """
 
+import json
 import time
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from jobs.lanes import LANES, Lane
@@ -23,15 +26,24 @@ SHARE = 0.2
 SHORTEST_PAUSE_SECONDS = 0.02
 LOCK = 7_301_000
 
-_ROOM = """
-    SELECT (SELECT COALESCE(sum(w.children), 0) FROM jobs_worker AS w
-            WHERE w.queues ?| %(queues)s AND w.stopped_at IS NULL
-              AND w.heartbeat_at > now() - make_interval(secs => %(lease)s)) AS children,
-           (SELECT count(*) FROM jobs_job
-            WHERE state = 'queued' AND NOT held AND sent_at IS NOT NULL AND queue = ANY(%(queues)s)) AS ahead,
+_LOOK = """
+    WITH serving AS (
+        SELECT queues, children FROM jobs_worker
+        WHERE queues ?| %(queues)s AND stopped_at IS NULL AND heartbeat_at > now() - make_interval(secs => %(lease)s)),
+    served AS (
+        SELECT COALESCE(array_agg(DISTINCT name), '{}') AS names
+        FROM serving, jsonb_array_elements_text(queues) AS name WHERE name = ANY(%(queues)s)),
+    ahead AS (
+        SELECT queue, count(*) AS messages, max(priority) AS highest FROM jobs_job, served
+        WHERE state = 'queued' AND NOT held AND sent_at IS NOT NULL AND queue = ANY(names)
+        GROUP BY queue)
+    SELECT (SELECT COALESCE(sum(children), 0) FROM serving)::int AS children,
+           (SELECT names FROM served) AS queues,
            (SELECT count(*) FROM jobs_job WHERE queue = ANY(%(queues)s) AND state = 'running') AS running,
-           EXISTS (SELECT 1 FROM jobs_job
-                   WHERE state = 'queued' AND NOT held AND sent_at IS NULL AND queue = ANY(%(queues)s)) AS is_owed
+           (SELECT COALESCE(sum(messages), 0) FROM ahead)::int AS ahead,
+           (SELECT COALESCE(json_object_agg(queue, highest), '{}')::text FROM ahead) AS highest,
+           EXISTS (SELECT 1 FROM jobs_job, served
+                   WHERE state = 'queued' AND NOT held AND sent_at IS NULL AND queue = ANY(names)) AS is_owed
     FROM pg_try_advisory_xact_lock(%(lock)s) AS is_ours WHERE is_ours
 """
 
@@ -42,6 +54,19 @@ _NEXT = f"""
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 """  # noqa: S608  (constants only)
+
+
+def _of_one_queue(owed: list[dict[str, Any]], highest: dict[str, int]) -> list[dict[str, Any]]:
+    """Those that may go now, of rows in their order. highest: by queue, the priority of what is ahead in it.
+
+    Each queue is fetched by itself, so that of messages in two queues either may come first: what is in another queue
+    waits until the more urgent are with a child.
+    """
+    if not owed:
+        return []
+    queue = owed[0]["queue"]
+    elsewhere = max((priority for name, priority in highest.items() if name != queue), default=-1)
+    return list(takewhile(lambda row: row["queue"] == queue and row["priority"] > elsewhere, owed))
 
 
 @dataclass
@@ -59,21 +84,21 @@ class Window:
         Also returns whether more wait for room. None while another process does the same.
         """
         values = {"queues": self.lane.queue_names, "lease": LEASE_SECONDS, "lock": LOCK + self.number}
-        cursor.execute(_ROOM, values)
-        found = cursor.fetchall()
+        cursor.execute(_LOOK, values)
+        found = rows(cursor)
         if not found:
             return None
-        children, ahead, running, is_owed = found[0]
-        room = self._room(int(children), ahead, running)
-        if room < 1 or not is_owed:
-            return [], is_owed and children > 0
-        cursor.execute(_NEXT, {"queues": self.lane.queue_names, "limit": room})
-        taken = rows(cursor)
-        is_full = len(taken) == room
+        look = found[0]
+        room = self._room(look["children"], look["ahead"], look["running"])
+        if room < 1 or not look["is_owed"]:
+            return [], look["is_owed"]
+        cursor.execute(_NEXT, {"queues": look["queues"], "limit": room})
+        owed = rows(cursor)
+        taken = _of_one_queue(owed, json.loads(look["highest"]))
         # All that the last look sent is taken already, and there was more to send.
-        self._adapt(is_starved=ahead == 0 and self.was_full)
-        self.was_full = is_full
-        return taken, is_full
+        self._adapt(is_starved=look["ahead"] == 0 and self.was_full)
+        self.was_full = len(taken) == room
+        return taken, self.was_full or len(taken) < len(owed)
 
     def _room(self, children: int, ahead: int, running: int) -> int:
         if not self.lane.prefetch:

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -201,7 +202,39 @@ def test_lanes_are_taken_in_the_order_of_their_queues(a_worker):
     for queue in ("maintenance", "indexing", "embedding"):
         waiting_job(queue, minutes=1, queue=queue, priority=QUEUES[queue].priority, sent_at=None)
 
-    assert taken(Windows()) == ["embedding", "indexing"]
+    windows = Windows()
+
+    for queue in ("embedding", "indexing", "maintenance"):
+        # One after the other: a queue is fetched by itself, and might overtake what is ahead in a better one.
+        assert taken(windows) == [queue]
+        assert taken(windows) == []
+        assert (windows.pause is None) is (queue == "maintenance")
+        Job.objects.filter(pk=queue).update(state=State.RUNNING, claim_id=uuid.uuid4(), started_at=timezone.now())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_more_urgent_does_not_wait_for_what_is_ahead_in_another_queue(a_worker):
+    a_worker("embedding", "indexing", "maintenance", children=1)
+    waiting_job("early", minutes=2, queue="maintenance", priority=QUEUES["maintenance"].priority, sent_at=None)
+    windows = Windows()
+    assert taken(windows) == ["early"]
+
+    waiting_job("late", minutes=1, queue="embedding", priority=QUEUES["embedding"].priority, sent_at=None)
+
+    assert taken(windows) == ["late"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_that_no_worker_takes_keeps_no_other_waiting(a_worker):
+    a_worker("maintenance", children=1)
+    for n in range(3):
+        waiting_job(f"e{n}", minutes=1, queue="embedding", priority=QUEUES["embedding"].priority, sent_at=None)
+    waiting_job("tidy", minutes=1, queue="maintenance", priority=QUEUES["maintenance"].priority, sent_at=None)
+    windows = Windows()
+
+    assert taken(windows) == ["tidy"]
+    assert taken(windows) == []
+    assert windows.pause is None
 
 
 # --- Redis behind Sentinel -------------------------------------------------------------------------------------------

@@ -99,9 +99,8 @@ def test_lanes_keep_the_order_of_their_queues_on_rabbitmq(rabbit, live_worker, u
     send_from_a_process(
         """
         for queue in ("maintenance", "indexing", "embedding"):
-            for n in range(5):
-                # Long enough for the next to be sent in time: a worker does not wait for one of a better lane.
-                tasks.sleep.apply_async((1,), task_id=f"{queue}-{n}", queue=queue)
+            for n in range(15):
+                tasks.sleep.apply_async((0.02,), task_id=f"{queue}-{n}", queue=queue)
         """,
         BROKER_URL=rabbit.url,
     )
@@ -109,7 +108,7 @@ def test_lanes_keep_the_order_of_their_queues_on_rabbitmq(rabbit, live_worker, u
 
     live_worker("embedding", "indexing", "maintenance", concurrency=1, BROKER_URL=rabbit.url)
 
-    until(lambda: succeeded("") == 15, 60)
+    until(lambda: succeeded("") == 45, 60)
     order = list(Job.objects.order_by("started_at").values_list("queue", flat=True))
     assert order == sorted(order, key=["embedding", "indexing", "maintenance"].index)
 
