@@ -1,4 +1,4 @@
-"""The admin's pages of collections and documents: what they show, what they do, to whom, and in a real browser."""
+"""The admin's pages of collections and documents: what they show, what they do, and to whom."""
 
 import re
 from typing import Any
@@ -12,9 +12,6 @@ from embeddings.services import documents
 from embeddings.tests.factories import make_collection, make_model
 from jobs.models import AuditEntry, Job
 from jobs.tests.admin_helpers import client_with, page_of, said, user_with
-from jobs.tests.test_admin_browser import CHROMIUM, HOSTILE, Watched, browser, watched
-
-__all__ = ["browser", "watched"]
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/embeddings/document/"
@@ -241,29 +238,6 @@ def test_a_collection_with_documents_is_deleted_only_if_that_is_ticked(notes: Co
     documents.delete(None, notes, ["a/1", "a/2", "b/1"])
     assert "notes is deleted" in said(client.post(remove))
     assert not Collection.objects.filter(name="notes").exists()
-
-
-@pytest.mark.long
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: install it, or set CHROMIUM to its path")
-@pytest.mark.django_db(transaction=True)
-def test_no_text_of_a_document_breaks_a_page_however_narrow(watched: Watched) -> None:
-    notes = make_collection("notes", fast_encoder="", description=HOSTILE)
-    hostile = {"id": HOSTILE, "text": HOSTILE * 20 + "x" * 3000, "metadata": {HOSTILE: HOSTILE}}
-    documents.put(None, notes, [hostile, {"id": "y" * 255, "text": "long id"}])
-
-    for width in (1400, 380):
-        watched.page.set_viewport_size({"width": width, "height": 900})
-        for path in (
-            f"{LIST}?collection=notes",
-            document_page(HOSTILE),
-            document_page("y" * 255),
-            document_page(HOSTILE, "remove"),
-            *(collection_page(notes, page) for page in ("change", "edit", "remove")),
-        ):
-            watched.open(path)
-            assert watched.page.evaluate("document.documentElement.scrollWidth") <= width, path
-    assert watched.problems == []
 
 
 def test_the_sidebar_shows_each_page_with_an_icon_of_its_own() -> None:

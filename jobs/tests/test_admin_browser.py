@@ -1,11 +1,5 @@
 """The admin in a real Chromium, with a real worker: enqueue, watch, fail, retry; and no page breaks the policy."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from typing import Any
-
-import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
@@ -15,69 +9,13 @@ from jobs.models import Alert, Job, State
 from jobs.operators.actors import command_actor
 from jobs.operators.limits import pause
 from jobs.tests.admin_helpers import job_page_url, page_of
+from jobs.tests.chromium import HOSTILE, IN_CHROMIUM, Watched, browser, watched
 from jobs.tests.factories import make_attempt, make_job
 from jobs.tests.live import LiveWorkers
 from jobs.tests.test_effects_operators import make_effect
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-PASSWORD = "operator-of-switches"
-HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>" x-init="alert(3)" javascript:alert(4)'
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.long,  # minutes on a busy machine
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: install it, or set CHROMIUM to its path"),
-]
-
-
-class Watched:
-    """A page that remembers what went wrong on it."""
-
-    def __init__(self, page: Any, base: str) -> None:
-        self.page, self.base = page, base
-        self.problems: list[str] = []
-        page.set_default_timeout(120_000)  # milliseconds; a guard, not a measure
-        page.on("console", lambda m: m.type in ("error", "warning") and self._note(m.text))
-        page.on("pageerror", lambda error: self._note(f"exception: {error}"))
-        page.on("dialog", lambda dialog: (self._note(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("response", lambda r: r.status >= 400 and self._note(f"{r.status} {r.url}"))
-        page.on("request", lambda r: r.url.startswith((base, "data:")) or self._note(f"other host: {r.url}"))
-
-    def _note(self, text: str) -> None:
-        self.problems.append(f"{self.page.url}: {text}")
-
-    def open(self, path: str) -> None:
-        self.page.goto(self.base + path)
-        self.page.wait_for_load_state("networkidle")
-
-
-@pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    # Playwright runs its own event loop in this thread, which Django would take for asynchronous code.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *as_root], timeout=120_000)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def watched(browser: Any, live_server: Any) -> Watched:
-    """A page, logged in through the form as a superuser."""
-    User.objects.create_superuser("boss", password=PASSWORD)
-    watched = Watched(browser.new_page(viewport={"width": 1400, "height": 900}), live_server.url)
-    watched.open("/admin/login/")
-    watched.page.fill("#id_username", "boss")
-    watched.page.fill("#id_password", PASSWORD)
-    watched.page.click("button[type=submit]")
-    watched.page.wait_for_url("**/admin/")
-    return watched
+pytestmark = IN_CHROMIUM
+__all__ = ["browser", "watched"]
 
 
 def test_a_job_is_enqueued_watched_failed_and_retried(watched: Watched, live_worker: LiveWorkers) -> None:

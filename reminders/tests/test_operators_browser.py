@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from jobs.tests.admin_helpers import page_of
+from jobs.tests.chromium import HOSTILE, IN_CHROMIUM, Watched, browser, watched
 from jobs.tests.live import LiveWorkers
-from jobs.tests.test_admin_browser import CHROMIUM, HOSTILE, Watched, browser, watched
 from reminders.models import Channel, ReminderDelivery, ReminderRule, Todo
 from reminders.services import scanning
 from reminders.tests.factories import at, person, todo
@@ -17,11 +17,8 @@ from reminders.tests.post_office import PostOffice
 __all__ = ["browser", "watched"]
 
 pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.long,
+    *IN_CHROMIUM,
     pytest.mark.timeout(900),  # a worker's start, a browser's, and a scan and a mail that are waited for
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: install it, or set CHROMIUM to its path"),
 ]
 
 

@@ -1,7 +1,5 @@
 """Pages for people in a real Chromium: by keyboard alone, without JavaScript, on a phone, in light and dark."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from datetime import date, time
 from typing import Any
@@ -9,21 +7,12 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from jobs.tests.chromium import IN_CHROMIUM, PATIENCE_MILLISECONDS, chromium
 from reminders.models import Project, ReminderRule, Todo
 from reminders.tests.factories import person, todo
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PASSWORD = "secret-of-a-person"
-#: A guard, not a measure.
-PATIENCE_MILLISECONDS = 120_000
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.long,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: install it, or set CHROMIUM to its path"),
-]
+pytestmark = IN_CHROMIUM
 
 #: Of text against what is behind it, by WCAG 2; where it is less than AA asks for, the text is told.
 CONTRASTS = """() => {
@@ -56,20 +45,8 @@ WIDER = "() => document.documentElement.scrollWidth - document.documentElement.c
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    # Playwright runs its own event loop in this thread, which Django would take for asynchronous code.
-    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*FLAGS, *as_root], timeout=PATIENCE_MILLISECONDS
-        )
+    with chromium() as running:
         yield running
-        running.close()
-    if before is None:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 def logged_in(browser: Any, base: str, **options: Any) -> tuple[Any, list[str]]:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import pytest
 from django.utils import timezone
 
 from jobs.tests.admin_helpers import page_of
-from jobs.tests.test_admin_browser import CHROMIUM, HOSTILE, Watched, browser, watched
+from jobs.tests.chromium import HOSTILE, IN_CHROMIUM, Watched, browser, watched
 from reviews.models import (
     CodeIndex,
     Delivery,
@@ -23,12 +22,7 @@ from reviews.models import (
 
 __all__ = ["browser", "watched"]
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.long,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: install it, or set CHROMIUM to its path"),
-]
+pytestmark = IN_CHROMIUM
 HUNK = "\n".join(["@@ +1,60 @@", *(f"+{number} {HOSTILE} {'long ' * 50}" for number in range(60))])
 
 

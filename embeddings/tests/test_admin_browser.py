@@ -2,24 +2,18 @@
 
 from typing import Any
 
-import pytest
-
 from embeddings.models import EmbeddingBatch
-from embeddings.services import runs
+from embeddings.services import documents, runs
 from embeddings.tests import encoder_doubles
 from embeddings.tests.factories import add_chunks, make_collection
 from embeddings.tests.searching_helpers import put, searchable
-from jobs.tests.test_admin_browser import CHROMIUM, HOSTILE, Watched, browser, watched
+from embeddings.tests.test_documents_admin import LIST, collection_page, document_page
+from jobs.tests.chromium import HOSTILE, IN_CHROMIUM, Watched, browser, watched
 
 __all__ = ["browser", "watched"]
 assert encoder_doubles
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.long,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: install it, or set CHROMIUM to its path"),
-]
+pytestmark = IN_CHROMIUM
 
 
 def test_a_run_with_batches_fits_a_narrow_screen(watched: Watched) -> None:
@@ -66,4 +60,23 @@ def test_a_search_is_made_and_narrowed_on_a_narrow_screen(watched: Watched) -> N
     page.click("button:text-is('Search')")
     page.wait_for_selector("h2:has-text('1 document in travel')")
     assert page.locator(".sy-hits h3").inner_text() == "1. slow"
+    assert watched.problems == []
+
+
+def test_no_text_of_a_document_breaks_a_page_however_narrow(watched: Watched) -> None:
+    notes = make_collection("notes", fast_encoder="", description=HOSTILE)
+    hostile = {"id": HOSTILE, "text": HOSTILE * 20 + "x" * 3000, "metadata": {HOSTILE: HOSTILE}}
+    documents.put(None, notes, [hostile, {"id": "y" * 255, "text": "long id"}])
+
+    for width in (1400, 380):
+        watched.page.set_viewport_size({"width": width, "height": 900})
+        for path in (
+            f"{LIST}?collection=notes",
+            document_page(HOSTILE),
+            document_page("y" * 255),
+            document_page(HOSTILE, "remove"),
+            *(collection_page(notes, page) for page in ("change", "edit", "remove")),
+        ):
+            watched.open(path)
+            assert watched.page.evaluate("document.documentElement.scrollWidth") <= width, path
     assert watched.problems == []
