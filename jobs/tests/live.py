@@ -12,6 +12,8 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+import psycopg
+
 from jobs.stack.parent import before_exec
 
 _numbers = count(1)
@@ -117,6 +119,21 @@ def database_url() -> str:
         return urlunsplit(urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}"))
     host = urlencode({"host": settings.DATABASES["default"]["HOST"]})
     return f"postgres://{settings.DATABASES['default']['USER']}@/{name}?{host}"
+
+
+def end_backends() -> int:
+    """End every connection to the tests' database but our own. Returns how many."""
+    from django.db import connection
+
+    with psycopg.connect(database_url(), autocommit=True) as other:
+        found = other.execute(
+            """
+            SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), %s)
+            """,
+            [connection.connection.info.backend_pid],
+        ).fetchone()
+    return int(found[0]) if found else 0
 
 
 def flush_broker() -> None:

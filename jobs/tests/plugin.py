@@ -165,6 +165,20 @@ def live_worker(request: pytest.FixtureRequest, broker: None, tmp_path: Path) ->
         workers.stop()
 
 
+@pytest.fixture
+def ends_backends() -> Iterator[Callable[[], int]]:
+    """Ends every connection to the tests' database but the test's own, as a restart of the server does.
+
+    Leaves none of this process' behind that later tests would find broken. Call it; returns how many were ended.
+    """
+    from jobs.ledger import connection as ledger_connections
+    from jobs.tests.live import end_backends
+
+    yield end_backends
+    for own in ledger_connections._of_this_process.values():
+        own.close()
+
+
 @pytest.fixture(scope="module")
 def shared_workers(
     django_db_setup: None, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory

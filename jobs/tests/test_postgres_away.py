@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,6 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from jobs.ledger import connection as ledger_connections
 from jobs.ledger import publisher
 from jobs.ledger.connection import LOCK_SECONDS, LedgerConnection
 from jobs.models import Job, State
@@ -145,27 +144,6 @@ def test_without_a_database_everything_is_refused_with_503(tmp_path, admin_user)
         "/admin/jobs/job/ 503 text/plain",
         "/admin/jobs/job/ 503 text/plain",
     ]
-
-
-@pytest.fixture
-def ends_backends() -> Iterator[Callable[[], int]]:
-    """Ends connections, and leaves none of this process' behind that later tests would find broken."""
-    yield end_backends
-    for own in ledger_connections._of_this_process.values():
-        own.close()
-
-
-def end_backends() -> int:
-    """End every connection to the tests' database but our own, as a restart of the server does."""
-    with psycopg.connect(database_url(), autocommit=True) as other:
-        found = other.execute(
-            """
-            SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), %s)
-            """,
-            [connection.connection.info.backend_pid],
-        ).fetchone()
-    return int(found[0]) if found else 0
 
 
 def test_workers_go_on_when_all_their_connections_are_ended(live_worker, until, ends_backends):
