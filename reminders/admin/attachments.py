@@ -15,7 +15,7 @@ from jobs.admin.base import actor_of, permission_required
 from jobs.admin.filters import FixedFilter
 from jobs.admin.service_pages import Question, line, sentence
 from jobs.operators.lookups import NotHere
-from reminders.admin.common import REFUSALS, RemindersAdmin, page_url, todo_link
+from reminders.admin.common import REFUSALS, RemindersAdmin, page_url, todo_of
 from reminders.files.kinds import KINDS, OF_CONTENT_TYPE
 from reminders.models import Attachment, Blob, ScanState, ThumbnailState
 from reminders.operators import attachments as operators
@@ -137,7 +137,7 @@ class AttachmentAdmin(RemindersAdmin):
 
     @display(description="Task")
     def todo_cell(self, row: Attachment) -> SafeString | str:
-        return todo_link(row.todo)
+        return todo_of(row)
 
     @display(description="Attached")
     def created_cell(self, row: Attachment) -> SafeString | str:
@@ -223,7 +223,7 @@ def _facts(row: Attachment) -> list[tuple[str, Any]]:
     kind = OF_CONTENT_TYPE.get(blob.content_type)
     others = Attachment.objects.filter(blob=blob).exclude(pk=row.pk).count()
     return [
-        ("Task", todo_link(row.todo)),
+        ("Task", todo_of(row)),
         ("Type", f"{kind.label} ({blob.content_type})" if kind else blob.content_type),
         ("Size", size_text(blob.size) + (f" ({blob.size:,} bytes)" if blob.size >= 1000 else "")),
         ("SHA-256", format_html('<span class="sy-break">{}</span>', blob.sha256)),

@@ -27,6 +27,7 @@ from jobs.operators.lookups import NotHere
 from jobs.operators.settings import MAX_TEXT, SettingsRefused
 from reminders import recurrence
 from reminders.models import DeliveryState, Reminder, ReminderDelivery, ReminderState, Todo
+from reminders.operators import access
 from reminders.services.channels import ChannelRefused
 from reminders.services.todos import TodoRefused
 
@@ -74,6 +75,11 @@ def page_url(model: str, pk: Any, page: str = "change") -> str:
 
 def todo_link(todo: Todo | None) -> SafeString | str:
     return show.DASH if todo is None else link(page_url("todo", todo.pk), show.one_line(todo.title, 60))
+
+
+def todo_of(row: Any) -> SafeString | str:
+    """The link to the task of a row with its `access.title_of`; without its words for those who may not see it."""
+    return todo_link(row.todo) if access.title_of(row) else f"task {row.todo_id}"
 
 
 def todo_pill(todo: Todo, is_late: bool) -> SafeString:

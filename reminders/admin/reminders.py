@@ -22,10 +22,11 @@ from reminders.admin.common import (
     delivery_pill,
     page_url,
     reminder_pill,
-    todo_link,
+    todo_of,
 )
 from reminders.admin.todo_page import explain_url
 from reminders.models import ChannelKind, DeliveryState, Layout, Reminder, ReminderDelivery, ReminderState
+from reminders.operators import access
 from reminders.operators import reminders as operators
 from reminders.operators.times import preferences_of
 from reminders.services import channels, outbox, sent_words
@@ -138,7 +139,7 @@ class ReminderAdmin(RemindersAdmin):
             for one in outbox.deliveries_of([row.pk]).get(row.pk, [])
         ]
         facts: list[tuple[str, Any]] = [
-            ("Task", todo_link(row.todo) if operators.title_of(row) else _title(row)),
+            ("Task", todo_of(row)),
             ("Recipient", name),
             ("Rule", kind_words(row.kind, row.rule)),
             ("Time", f"{sent_words.both_clocks(row.fire_at, zone)}"),
@@ -160,7 +161,7 @@ class ReminderAdmin(RemindersAdmin):
 
 
 def _title(row: Reminder) -> str:
-    return operators.title_of(row) or f"task {row.todo_id}"
+    return access.title_of(row) or f"task {row.todo_id}"
 
 
 # --- Deliveries -------------------------------------------------------------------------------------------------------

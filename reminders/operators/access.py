@@ -8,17 +8,18 @@ from typing import Any, Literal
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Case, F, Q, QuerySet, Value, When
 
 from jobs.operators.actors import Actor
 from jobs.operators.lookups import NotHere, find
 from jobs.operators.search import is_storable
 from jobs.operators.settings import SettingsRefused, shown
 from reminders.models import Project, Todo
-from reminders.services.parts import has_part, projects_of, todos_of
+from reminders.services.parts import concerns, has_part, projects_of, todos_of
 
 Need = Literal["view", "change", "delete"]
 MOST_PEOPLE = 100
+_TITLE = "title_of_todo"
 
 
 def visible_todos(actor: Actor) -> "QuerySet[Todo]":
@@ -51,6 +52,20 @@ def may_do(actor: Actor, todo: Todo, need: Need) -> bool:
 
 def sees_all_todos(actor: Actor) -> bool:
     return actor.may("reminders.view_todo") or actor.may("reminders.change_todo")
+
+
+def titled(actor: Actor, rows: "QuerySet[Any]") -> "QuerySet[Any]":
+    """Of rows with a `todo`, each with the `title_of` its task."""
+    title: Any = F("todo__title")
+    if not sees_all_todos(actor):
+        sees = concerns(actor.user.pk) if is_person(actor) else Q(pk__in=[])
+        title = Case(When(sees, then=title), default=Value(""))
+    return rows.annotate(**{_TITLE: title})
+
+
+def title_of(row: Any) -> str:
+    """Of its task, as it is now, of one of the rows of `titled`; empty if the actor may not see the task."""
+    return str(getattr(row, _TITLE))
 
 
 # --- Projects ---------------------------------------------------------------------------------------------------------

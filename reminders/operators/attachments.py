@@ -20,11 +20,13 @@ from reminders.services import file_scanning
 def attachments(
     actor: Actor, *, todo: int | None = None, state: list[str] | None = None, kind: str = "", name: str = ""
 ) -> "QuerySet[Attachment]":
-    """Of the tasks that the actor may see, in no order.
+    """Of the tasks that the actor may see, in no order; of all with reminders.view_attachment.
 
-    state: of the scan, one of several. kind: a content type. name: the beginning of a file's name.
+    Each with `access.title_of` its task. state: of the scan, one of several. kind: a content type. name: the beginning
+    of a file's name.
     """
     rows = Attachment.objects.select_related("blob", "todo", "uploaded_by").defer("todo__search")
+    rows = access.titled(actor, rows)
     if not is_storable(kind + name):
         return rows.none()
     if not (access.sees_all_todos(actor) or actor.may("reminders.view_attachment")):

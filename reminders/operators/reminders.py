@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, F, Prefetch, Q, QuerySet, Value, When
+from django.db.models import Prefetch, Q, QuerySet
 
 from jobs.operators.actors import Actor
 from jobs.operators.lookups import find
@@ -23,14 +23,13 @@ from reminders.models import (
     Todo,
 )
 from reminders.operators import access
-from reminders.services import channels, confirming, parts, planning, scanning
+from reminders.services import channels, confirming, planning, scanning
 from reminders.services.addresses import suppressed_as
 
 #: The scan is each minute; older than this, something is wrong.
 SCAN_TOO_OLD = timedelta(minutes=5)
 #: Counts stop here; nobody reads more exactly.
 CAP = 10_000
-_TITLE = "title_of_todo"
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,10 @@ def reminders(
 ) -> "QuerySet[Reminder]":
     """What fired, in no order: one's own; of all with reminders.view_reminder. kind: its beginning, such as overdue.
 
-    Each with `title_of` its task.
+    Each with `access.title_of` its task.
     """
     found = Reminder.objects.select_related("todo", "recipient", "rule", "rule__person").defer("todo__search")
-    found = _titled(actor, found)
+    found = access.titled(actor, found)
     if not actor.may("reminders.view_reminder"):
         found = found.filter(recipient=actor.user) if access.is_person(actor) else found.none()
     if not is_storable(recipient + kind):
@@ -72,19 +71,6 @@ def reminders(
     conditions: dict[str, Any] = {"recipient__username": recipient, "todo": todo, "state": state}
     conditions |= {"kind__startswith": kind, "fired_at__gte": fired_after, "fired_at__lt": fired_before}
     return found.filter(**{name: value for name, value in conditions.items() if value not in ("", None)})
-
-
-def title_of(reminder: Reminder) -> str:
-    """Of its task, as it is now, of a row of `reminders` or `deliveries`; empty if the actor may not see the task."""
-    return str(getattr(reminder, _TITLE))
-
-
-def _titled(actor: Actor, rows: "QuerySet[Reminder]") -> "QuerySet[Reminder]":
-    title: Any = F("todo__title")
-    if not access.sees_all_todos(actor):
-        sees = parts.concerns(actor.user.pk) if access.is_person(actor) else Q(pk__in=[])
-        title = Case(When(sees, then=title), default=Value(""))
-    return rows.annotate(**{_TITLE: title})
 
 
 def find_reminder(actor: Actor, reminder_id: int) -> Reminder:
@@ -108,7 +94,7 @@ def deliveries(
     kind: of the channel.
     """
     found = ReminderDelivery.objects.select_related("channel", "recipient")
-    found = found.prefetch_related(Prefetch("items__reminder", _titled(actor, Reminder.objects.all())))
+    found = found.prefetch_related(Prefetch("items__reminder", access.titled(actor, Reminder.objects.all())))
     found = found.defer("channel__address", "channel__secret")
     if not actor.may("reminders.view_reminderdelivery"):
         found = found.filter(recipient=actor.user) if access.is_person(actor) else found.none()

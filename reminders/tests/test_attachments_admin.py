@@ -32,6 +32,19 @@ def test_the_list_shows_states_and_is_filtered(attach: Any):
     assert "notes.txt" not in client.get(f"{LIST}?scan=infected").content.decode()
 
 
+def test_who_may_see_files_alone_reads_no_title_of_a_task(attach: Any):
+    row = attach(b"text", "notes.txt")
+    row.todo.title = "Give notice to Ben"
+    row.todo.save()
+
+    everything, files_alone = client_with(*SEES), client_with("reminders.view_attachment", name="eve")
+    for path in (LIST, f"{LIST}{row.pk}/change/"):
+        assert "Give notice" in everything.get(path).content.decode()
+        page = files_alone.get(path).content.decode()
+        assert "Give notice" not in page
+        assert f"task {row.todo_id}" in page
+
+
 def test_the_page_of_a_file_reads_nothing_from_the_storage(attach: Any, settings: Any, monkeypatch: pytest.MonkeyPatch):
     settings.ATTACHMENTS = {**settings.ATTACHMENTS, "SERVE_UNSCANNED": True}
     row = attach(make.picture(), "a.png")
