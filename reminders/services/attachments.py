@@ -101,6 +101,12 @@ def delete(attachment_id: int) -> None:
         Attachment.objects.get(pk=attachment_id).delete()
 
 
+def lock_contents(todo: Todo) -> None:
+    """Of all its files, in one order: two tasks with the same files may be deleted at once."""
+    contents = Blob.objects.select_for_update(of=("self",)).order_by("pk")
+    list(contents.filter(pk__in=Attachment.objects.filter(todo=todo).values("blob")).values_list("pk"))
+
+
 def let_go(blob_id: int) -> None:
     """Note when the last attachment of a content is gone; in the transaction that deletes it."""
     blob = Blob.objects.select_for_update().filter(pk=blob_id).first()

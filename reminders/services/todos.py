@@ -23,7 +23,7 @@ from reminders.models import (
     RepeatFrom,
     Todo,
 )
-from reminders.services import holding, planning
+from reminders.services import attachments, holding, planning
 from reminders.services.scanning import EXPIRES_AFTER
 
 #: Why a reminder was dropped that waits again when its task is reopened, and why it does not.
@@ -204,6 +204,7 @@ def delete(todo_id: int) -> None:
         # A scan that is at them is waited for here; Django collects what it deletes before it waits.
         PlannedReminder.objects.filter(todo=todo).delete()
         list(Reminder.objects.select_for_update().filter(todo=todo).order_by("pk").values_list("pk"))
+        attachments.lock_contents(todo)
         todo.delete()
 
 

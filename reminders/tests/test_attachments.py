@@ -14,12 +14,13 @@ from reminders import moment
 from reminders.files import receiving, storing
 from reminders.files.receiving import received
 from reminders.files.refusals import FileRefused
-from reminders.models import Attachment, Blob, ScanState, ThumbnailState
-from reminders.services import attachments, file_scanning, file_sweeping
+from reminders.models import Attachment, Blob, ScanState, ThumbnailState, Todo
+from reminders.services import attachments, file_scanning, file_sweeping, todos
 from reminders.tests import factories
 from reminders.tests import filemaking as make
 from reminders.tests.file_fixtures import *  # noqa: F403  (fixtures)
 from reminders.tests.file_fixtures import sent, sha, stored
+from reminders.tests.racing import begun
 
 
 def test_one_content_is_stored_once_however_often_it_is_attached(attach: Any, files: Path):
@@ -300,3 +301,23 @@ def test_a_slow_storage_keeps_no_reminder_of_the_task_waiting(attach: Any, monke
         stored_it.set()
         uploading.join(60)
     assert Attachment.objects.get().name == "a.txt"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("names", [(b"one", b"two"), (b"two", b"one")])
+def test_a_task_that_is_deleted_locks_its_contents_in_one_order(attach: Any, names: tuple[bytes, bytes]):
+    for content in (b"one", b"two"):
+        attach(content)
+    first, second = Blob.objects.order_by("pk")
+    gone = factories.todo(factories.person())
+    for content in names:
+        attach(content, "a.txt", gone)
+
+    with transaction.atomic():
+        Blob.objects.select_for_update().get(pk=first.pk)
+        deleting = begun(lambda: todos.delete(gone.pk))
+        assert deleting.is_running
+        # Else another task with the same files could wait for the first with the second in its hands.
+        assert Blob.objects.select_for_update(nowait=True).get(pk=second.pk)
+    deleting.end()
+    assert not Todo.objects.filter(pk=gone.pk).exists()
