@@ -8,7 +8,14 @@ from functools import cached_property
 
 
 class ContentUnavailable(Exception):
-    """A file's content cannot be had; the message says why, in words for the coverage of a review."""
+    """A file's content cannot be had; the message says why, in words for the coverage of a review.
+
+    is_missing: there is no such file.
+    """
+
+    def __init__(self, message: str, *, is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.is_missing = is_missing
 
 
 class FileStatus(StrEnum):

@@ -76,7 +76,8 @@ class Contents(Part):
             answer = self._transport.get(path, parameters)
         except GitHubError as exc:
             if exc.status in (403, 404, 422) and exc.retry_after_seconds is None:
-                raise ContentUnavailable(f"GitHub does not give its content ({exc.status})") from None
+                why = f"GitHub does not give its content ({exc.status})"
+                raise ContentUnavailable(why, is_missing=exc.status == 404) from None
             raise
         if not isinstance(answer, dict):
             raise ContentUnavailable("GitHub gives no content for it")

@@ -45,8 +45,8 @@ class FileRefused(ValueError):
 class RepositoryFile:
     """The file at a commit, as far as it can be heeded.
 
-    settings: the admin's where there are errors. blob: git's id of its content, empty where there is none. said: what
-    it says, as JSON.
+    settings: the admin's where there are errors. blob: git's id of its content, empty where there is none; of one that
+    cannot be read, another for each reason. said: what it says, as JSON.
     """
 
     settings: ReviewSettings
@@ -59,18 +59,25 @@ def read(client: Any, repository: Repository, ref: str) -> RepositoryFile:
     """Read the file at a commit of the base branch. Raises GitHubError when GitHub does not answer."""
     try:
         content: bytes = client.file_at(repository.full_name, FILE, ref)
-    except ContentUnavailable:
-        return RepositoryFile(settings_of(repository))
+    except ContentUnavailable as exc:
+        if exc.is_missing:
+            return RepositoryFile(settings_of(repository))
+        error = f"it cannot be read: {exc}; it has to be a file, and our access needs read access to contents"
+        return RepositoryFile(settings_of(repository), (error,), _digest(error.encode()))
     except GitHubError as exc:
         if exc.status == 404:
             return RepositoryFile(settings_of(repository))
         raise
-    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    blob = _digest(b"blob %d\0" % len(content) + content)
     try:
         said = parse(content)
         return RepositoryFile(settings_of(repository, said, source=f"{FILE} at {ref[:12]}"), (), blob, said)
     except FileRefused as exc:
         return RepositoryFile(settings_of(repository), exc.errors, blob)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 def settings_of(repository: Repository, said: Mapping[str, Any] | None = None, source: str = "") -> ReviewSettings:

@@ -298,6 +298,17 @@ def test_a_blob_that_is_gone_is_unavailable(standin: Standin, monkeypatch: pytes
         GitHubClient(standin.url, TOKEN).blob("acme/shop", "a" * 40)
 
 
+@pytest.mark.parametrize(("status", "is_missing"), [(404, True), (403, False)])
+def test_a_file_that_is_not_shown_is_not_taken_for_a_missing_one(
+    standin: Standin, status: int, is_missing: bool
+) -> None:
+    standin.faults.append(Fault("contents", status, message="Resource not accessible by integration"))
+
+    with pytest.raises(ContentUnavailable, match=str(status)) as raised:
+        GitHubClient(standin.url, TOKEN).file_at("acme/shop", ".switchyard.yml", "a" * 40)
+    assert raised.value.is_missing is is_missing
+
+
 def test_what_a_file_cannot_be_read_for_is_in_the_review(standin: Standin) -> None:
     review = pull_request(standin, {"a.py": "A = 1\n"}, {"a.py": "A = 2\n", "b.py": "B = 1\n"})
     standin.faults.append(Fault("blobs", 403, message="This blob is too large"))

@@ -14,13 +14,13 @@ from reviews.services.repo_config import FileRefused
 class Client:
     """Gives one file, at one commit."""
 
-    def __init__(self, content: bytes | None) -> None:
+    def __init__(self, content: bytes | ContentUnavailable) -> None:
         self.content = content
 
     def file_at(self, full_name: str, path: str, ref: str) -> bytes:
         assert (full_name, path, ref) == ("acme/shop", ".switchyard.yml", "b" * 40)
-        if self.content is None:
-            raise ContentUnavailable("GitHub does not give its content (404)")
+        if isinstance(self.content, ContentUnavailable):
+            raise self.content
         return self.content
 
 
@@ -28,14 +28,27 @@ def repository(**fields: Any) -> Repository:
     return Repository(full_name="acme/shop", **fields)
 
 
-def read(content: bytes | None, **fields: Any) -> repo_config.RepositoryFile:
+def read(content: bytes | ContentUnavailable, **fields: Any) -> repo_config.RepositoryFile:
     return repo_config.read(Client(content), repository(**fields), "b" * 40)
 
 
 def test_without_a_file_the_admin_s_settings_hold() -> None:
-    found = read(None, finding_budget=7)
+    found = read(ContentUnavailable("GitHub does not give its content (404)", is_missing=True), finding_budget=7)
 
     assert (found.settings.finding_budget, found.settings.source, found.errors) == (7, "the admin", ())
+
+
+def test_a_file_that_cannot_be_read_is_told_of() -> None:
+    refused = read(ContentUnavailable("GitHub does not give its content (403)"), finding_budget=7)
+    folder = read(ContentUnavailable("at base it is a dir"))
+
+    assert refused.settings.finding_budget == 7
+    assert refused.errors == (
+        "it cannot be read: GitHub does not give its content (403); it has to be a file, and our access needs read "
+        "access to contents",
+    )
+    assert refused.blob
+    assert folder.blob not in ("", refused.blob)
 
 
 def test_the_file_stands_over_the_admin_s_settings() -> None:
