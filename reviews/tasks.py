@@ -141,6 +141,14 @@ def settle_issues() -> dict[str, Any]:
     return {"failed": enriching.settle_lost()}
 
 
+@job(name="reviews.settle_lost", queue="maintenance", unique=lambda: "settle-lost")
+def settle_lost() -> dict[str, Any]:
+    """Say of replies and code indexes whose job will not run any more that they failed."""
+    from reviews.services import lost_work
+
+    return {"replies": lost_work.settle_replies(), "indexes": lost_work.settle_indexes()}
+
+
 @job(
     name="reviews.forget_repository",
     queue="maintenance",
@@ -215,6 +223,12 @@ default_schedule(
     task="reviews.settle_issues",
     interval={"every": 2, "period": "minutes"},
     description="An issue whose job was cancelled, or lost its process too often, is shown as failed.",
+)
+default_schedule(
+    "Settle replies and code indexes",
+    task="reviews.settle_lost",
+    interval={"every": 2, "period": "minutes"},
+    description="Those whose job was cancelled, or lost its process too often, are shown as failed.",
 )
 default_schedule(
     "Clean up reviews",

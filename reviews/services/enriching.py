@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery
-from django.db.models.functions import Collate, Now
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from jobs import Discard, Snooze, job
 from jobs.ledger.errors import JobMovedOn
@@ -29,6 +29,7 @@ from reviews.services import (
     issue_requests,
     label_posting,
     label_training,
+    lost_work,
 )
 from reviews.services.rendering import mask
 
@@ -226,22 +227,11 @@ def _offline_tags(
 
 def settle_lost() -> int:
     """Issues that wait for a job which will not run any more are failed, and say so; how many."""
-    from jobs.models import Job, State
-
     unfinished = (EnrichmentState.WAITING, EnrichmentState.QUEUED, EnrichmentState.RUNNING)
-    # The key of jobs has a collation of its own, which a comparison of two columns must name.
-    ended = Job.objects.filter(
-        pk=Collate(OuterRef("job_id"), "C"), state__in=(State.FAILED, State.CANCELLED, State.DISCARDED)
+    rows = Issue.objects.filter(enrichment_state__in=unfinished).defer("body", "terms")
+    return sum(
+        _of_round(issue)
+        .filter(enrichment_state__in=unfinished)
+        .update(enrichment_state=EnrichmentState.FAILED, enrichment_error=why)
+        for issue, why in lost_work.waiting_in_vain(rows)
     )
-    lost = Issue.objects.filter(enrichment_state__in=unfinished).annotate(
-        job_state=Subquery(ended.values("state")[:1]), job_error=Subquery(ended.values("error")[:1])
-    )
-    settled = 0
-    for issue in lost.filter(job_state__isnull=False).defer("body", "terms")[:1000]:
-        why = f"its job {issue.job_id} is {issue.job_state}" + (f": {issue.job_error}" if issue.job_error else "")
-        settled += (
-            _of_round(issue)
-            .filter(enrichment_state__in=unfinished)
-            .update(enrichment_state=EnrichmentState.FAILED, enrichment_error=mask(why)[:MAX_ERROR])
-        )
-    return settled
