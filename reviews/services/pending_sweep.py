@@ -13,7 +13,7 @@ from jobs.models import Job, State
 from reviews.github import access
 from reviews.github.errors import GitHubError
 from reviews.models import FINISHED, PullRequestReview, ReviewStatus
-from reviews.services import check_runs, notices, posting, review_states
+from reviews.services import check_runs, notices, posting, review_states, reviewing
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ _ENDED = (State.FAILED, State.CANCELLED, State.DISCARDED, State.SUCCEEDED)
 
 def sweep() -> dict[str, Any]:
     """Delete what was left pending, end reviews whose jobs ended without a word, and tell failures that could not be.
+
+    Of those that stand at GitHub nothing is told: people have read them, and they are done.
 
     Returns how many of each.
     """
@@ -93,6 +95,8 @@ def _tell(review: PullRequestReview) -> int:
     """Whether it could be told now."""
     try:
         client = access.client_for(review.repository)
+        if reviewing.settle(client, review):
+            return 0
         notices.tell_failure(client, review)
         check_runs.end(client, review, "failure", f"The review failed: {review.untold}", "")
     except JobCancelled:

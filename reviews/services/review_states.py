@@ -165,4 +165,4 @@ def finish(
     Finding.objects.bulk_update(told, ["comment_id", "state"])
     remember_told(row, review.pk, [(finding.path, finding.fingerprint) for finding in told], since)
     PullRequest.objects.filter(pk=row.pk).update(reviewed_sha=review.head_sha)
-    end(review, ReviewStatus.DONE, step_seconds=seconds)
+    end(review, ReviewStatus.DONE, step_seconds=seconds, untold="")

@@ -39,7 +39,7 @@ from reviews.services.review_text import Outline
 from reviews.services.selecting import Selection, select
 from reviews.services.since import Since, pushed_since
 
-__all__ = ["ReviewMissing", "run"]
+__all__ = ["ReviewMissing", "run", "settle"]
 
 logger = logging.getLogger(__name__)
 
@@ -124,10 +124,28 @@ def _run(attempt: _Attempt) -> dict[str, Any]:
 def _settle_earlier(attempt: _Attempt) -> None:
     """Reviews that stand at GitHub, though a push or an error cut them off: what they told is known from now on."""
     for earlier in posting.cut_off(attempt.review):
-        posted = posting.submitted(attempt.client, earlier)
-        if posted is not None:
-            _posted(_Attempt(earlier, attempt.client, attempt.last), posted)
+        if settle(attempt.client, earlier, last_attempt=attempt.last):
             attempt.row.refresh_from_db(fields=["reviewed_sha"])
+
+
+def settle(client: GitHubClient, review: PullRequestReview, *, last_attempt: bool = True) -> bool:
+    """Finish a review that stands at GitHub, though it was cut off before it could note that; whether it stands.
+
+    Raises GitHubError, Throttled.
+    """
+    posted = posting.submitted(client, review)
+    if posted is not None:
+        _posted(_Attempt(review, client, last_attempt), posted)
+    return posted is not None
+
+
+def _stands(attempt: _Attempt) -> bool:
+    """As `settle`, for a review that is about to be told of as failed: people have read it."""
+    try:
+        return settle(attempt.client, attempt.review)
+    except (GitHubError, Snooze) as problem:
+        logger.warning("Whether review %s stands at GitHub is not known: %s", attempt.review.pk, problem)
+        return False
 
 
 def _wanted_pull(attempt: _Attempt, *, at_its_start: bool = False) -> PullRequestAtGitHub:
@@ -351,6 +369,8 @@ def _failed(attempt: _Attempt | None, review: PullRequestReview, exc: Exception,
     final = last_attempt or isinstance(exc, GitHubRefused | effects.EffectUncertain)
     if waits or not final:
         return review_states.postpone(review, error)
+    if attempt is not None and _stands(attempt):
+        return None
     untold = "" if isinstance(exc, GitHubRefused) else notices.in_words(exc)
     review_states.end(review, ReviewStatus.FAILED, error=error, untold=untold)
     if attempt is None:

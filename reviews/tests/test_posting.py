@@ -6,8 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db.models.functions import Now
 
+from jobs.ledger.errors import JobMovedOn
 from jobs.models import Job, State
 from reviews.changes import Change
 from reviews.github.errors import GitHubError
@@ -207,6 +209,47 @@ def test_the_sweep_removes_what_was_left_pending_and_ends_what_nobody_ends(stand
     assert (unheard.status, "killed three times" in unheard.error) == (ReviewStatus.FAILED, True)
     assert [comment["number"] for comment in standin.issue_comments] == [8]
     assert pending_sweep.sweep() == {"ended": 0, "told": 0, "deleted": 0, "put_off": 0}
+
+
+def test_a_review_whose_time_ran_out_after_its_submit_is_done_and_not_told_of_as_failed(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, times = reviewing._posted, []
+
+    def late(*args: Any) -> Any:
+        times.append(1)
+        if len(times) == 1:
+            raise SoftTimeLimitExceeded
+        return finish(*args)
+
+    monkeypatch.setattr(reviewing, "_posted", late)
+    review = open_pull(standin, *BAD)
+    with pytest.raises(SoftTimeLimitExceeded):
+        run(review)
+
+    review.refresh_from_db()
+    assert (review.status, review.github_review_id) == (ReviewStatus.DONE, standin.posted(7)[0]["id"])
+    assert standin.issue_comments == []
+
+
+def test_a_review_whose_process_died_for_good_after_its_submit_is_done_and_not_told_of_as_failed(
+    standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> Any:
+        raise JobMovedOn("as after a death, nothing is written any more")
+
+    review = open_pull(standin, *BAD)
+    with monkeypatch.context() as patch:
+        patch.setattr(reviewing, "_posted", killed)
+        with pytest.raises(JobMovedOn):
+            run(review)
+    Job.objects.filter(pk=review.job_id).update(state=State.FAILED, finished_at=Now(), error="killed three times")
+
+    assert pending_sweep.sweep() == {"ended": 1, "told": 0, "deleted": 0, "put_off": 0}
+
+    review.refresh_from_db()
+    assert (review.status, review.untold, review.error) == (ReviewStatus.DONE, "", "")
+    assert standin.issue_comments == []
 
 
 def untold(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> PullRequestReview:
