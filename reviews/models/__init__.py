@@ -2,7 +2,7 @@
 
 from reviews.models.access import AccessKind, GitHubAccess, Installation, OutsideLimit
 from reviews.models.code import CodeFile, CodeIndex, IndexState, Reference, Symbol
-from reviews.models.issue import EnrichmentState, Issue, IssueClassifier, IssueTag, TagSource
+from reviews.models.issue import EnrichmentState, GoneIssue, Issue, IssueClassifier, IssueTag, TagSource
 from reviews.models.llm import LlmCall, LlmKind, LlmProvider
 from reviews.models.reply import CommentKind, Reply, ReplyStatus
 from reviews.models.repository import Delivery, MissedDelivery, Repository, Severity
@@ -28,6 +28,7 @@ __all__ = [
     "Finding",
     "FindingState",
     "GitHubAccess",
+    "GoneIssue",
     "IndexState",
     "Installation",
     "Issue",

@@ -81,6 +81,24 @@ class Issue(models.Model):
         return [tag.name for tag in self.tag_rows.all() if not tag.removed]
 
 
+class GoneIssue(models.Model):
+    """An issue that was deleted at GitHub, or transferred from there: late events of it are not heeded.
+
+    Kept for as long as deliveries are; numbers are not given twice.
+    """
+
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="+", db_index=False)
+    number = models.PositiveIntegerField()
+    gone_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(name="gone_issue_once", fields=["repository", "number"])]
+
+    def __str__(self) -> str:
+        return f"{self.repository_id}#{self.number}"
+
+
 class TagSource(models.TextChoices):
     HUMAN = "human"
     AI = "ai"

@@ -9,20 +9,26 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from jobs import job
-from reviews.models import Delivery, PullRequest
+from reviews.models import Delivery, GoneIssue, PullRequest
 
 BATCH = 500
 PULL_REQUESTS_A_BATCH = 25
 
 
 def clean_up() -> dict[str, Any]:
-    """Delete old deliveries, and pull requests that were closed long ago with all that is kept of them.
+    """Delete old deliveries, marks of issues that are gone, and pull requests closed long ago, with all that
+    is kept of them.
 
     Returns how many of each.
     """
     return {
         "deliveries": _in_batches(
             "deliveries", lambda: _old(Delivery.objects.all(), "received_at", "KEEP_DELIVERIES_DAYS"), BATCH
+        ),
+        "gone_issues": _in_batches(
+            "marks of issues that are gone",
+            lambda: _old(GoneIssue.objects.all(), "gone_at", "KEEP_DELIVERIES_DAYS"),
+            BATCH,
         ),
         "pull_requests": _in_batches(
             "pull requests",

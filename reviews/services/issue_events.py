@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 
 from jobs.models import Job
 from jobs.models.job import UNFINISHED
-from reviews.models import EnrichmentState, Issue, IssueTag, Repository, TagSource
+from reviews.models import EnrichmentState, GoneIssue, Issue, IssueTag, Repository, TagSource
 from reviews.services import issue_labels, issue_requests
 from reviews.services.issue_labels import put_by_human, removed_by_human
 
@@ -63,6 +63,9 @@ def _issue_event(payload: Mapping[str, Any], repository: Repository) -> FromEven
         return FromEvent("ignored, because it is a pull request", repository=repository)
     if action in GONE_ACTIONS:
         return _gone(repository, number, action)
+    if GoneIssue.objects.filter(repository=repository, number=number).exists():
+        why = f"issue {number} was deleted at GitHub, or transferred from there, before"
+        return FromEvent(f"ignored, because {why}", repository=repository)
     issue, made = _row(repository, number, told)
     at = read_time(told.get("updated_at"))
     if not made and issue.github_updated_at and at and at < issue.github_updated_at:
@@ -137,6 +140,7 @@ def _gone(repository: Repository, number: int, action: str) -> FromEvent:
 
     # Locked, since its enrichment may be putting its text into the collection at this moment.
     issue = Issue.objects.select_for_update(of=("self",)).filter(repository=repository, number=number).first()
+    GoneIssue.objects.bulk_create([GoneIssue(repository=repository, number=number)], ignore_conflicts=True)
     if issue is None:
         return FromEvent(f"ignored, because the {action} issue {number} was not known", repository=repository)
     forget(issue)

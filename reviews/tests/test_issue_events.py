@@ -174,6 +174,19 @@ def test_an_issue_that_is_gone_there_is_gone_here(action: str) -> None:
     assert "was not known" in issues.from_event(event(action, minute=1)).text
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_late_event_of_an_issue_that_is_gone_does_not_bring_it_back(known: bool) -> None:
+    if known:
+        opened()
+    issues.from_event(event("deleted", minute=2))
+
+    late = issues.from_event(event("opened"))
+
+    assert late.text == "ignored, because issue 12 was deleted at GitHub, or transferred from there, before"
+    assert not Issue.objects.exists()
+    assert issues.from_event(event("opened", number=13)).job_id
+
+
 def test_labels_that_an_issue_is_opened_with_are_a_persons() -> None:
     issues.from_event(event("opened", "docs"))
 

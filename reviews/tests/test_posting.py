@@ -17,6 +17,7 @@ from reviews.models import (
     AccessKind,
     Delivery,
     GitHubAccess,
+    GoneIssue,
     OutsideLimit,
     PullRequest,
     PullRequestReview,
@@ -297,5 +298,9 @@ def test_old_deliveries_and_pull_requests_closed_long_ago_are_deleted() -> None:
     PullRequest.objects.filter(number__lt=3).update(updated_at=Now() - timedelta(days=181))
     Delivery.objects.filter(guid="1").update(received_at=Now() - timedelta(days=31))
 
-    assert cleaning.clean_up() == {"deliveries": 1, "pull_requests": 1}
+    GoneIssue.objects.bulk_create(GoneIssue(repository=repository, number=number) for number in (1, 2))
+    GoneIssue.objects.filter(number=1).update(gone_at=Now() - timedelta(days=31))
+
+    assert cleaning.clean_up() == {"deliveries": 1, "gone_issues": 1, "pull_requests": 1}
+    assert GoneIssue.objects.get().number == 2
     assert set(PullRequest.objects.values_list("number", flat=True)) == {2, 3}
