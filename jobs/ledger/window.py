@@ -1,13 +1,13 @@
 """What may be sent ahead to a broker that keeps no order by priority: RabbitMQ's quorum queues are first in, first out.
 
 There the order is kept in Postgres. Of each lane only so many messages are in the broker as its workers take until
-somebody looks again; the next ones are picked by priority when there is room. Queues that no live worker takes are left
-out, as their messages would stand in the way of the others'.
+somebody looks again; the next ones are picked by priority when there is room. Queues that different workers take do
+not wait for each other, and those that no live worker takes are left out.
 """
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
@@ -28,75 +28,82 @@ LOCK = 7_301_000
 
 _LOOK = """
     WITH serving AS (
-        SELECT queues, children FROM jobs_worker
+        SELECT children, ARRAY(SELECT element.name FROM jsonb_array_elements_text(queues) AS element (name)
+                               WHERE element.name = ANY(%(queues)s) ORDER BY element.name) AS taken
+        FROM jobs_worker
         WHERE queues ?| %(queues)s AND stopped_at IS NULL AND heartbeat_at > now() - make_interval(secs => %(lease)s)),
-    served AS (
-        SELECT COALESCE(array_agg(DISTINCT name), '{}') AS names
-        FROM serving, jsonb_array_elements_text(queues) AS name WHERE name = ANY(%(queues)s)),
+    together AS (SELECT taken, sum(children) AS children FROM serving GROUP BY taken),
     ahead AS (
-        SELECT queue, count(*) AS messages, max(priority) AS highest FROM jobs_job, served
-        WHERE state = 'queued' AND NOT held AND sent_at IS NOT NULL AND queue = ANY(names)
+        SELECT queue, count(*) AS messages, max(priority) AS highest FROM jobs_job
+        WHERE state = 'queued' AND NOT held AND sent_at IS NOT NULL AND queue = ANY(%(queues)s)
         GROUP BY queue)
-    SELECT (SELECT COALESCE(sum(children), 0) FROM serving)::int AS children,
-           (SELECT names FROM served) AS queues,
+    SELECT (SELECT COALESCE(json_agg(json_build_array(taken, children) ORDER BY taken), '[]') FROM together)::text
+               AS groups,
            (SELECT count(*) FROM jobs_job WHERE queue = ANY(%(queues)s) AND state = 'running') AS running,
-           (SELECT COALESCE(sum(messages), 0) FROM ahead)::int AS ahead,
-           (SELECT COALESCE(json_object_agg(queue, highest), '{}')::text FROM ahead) AS highest,
-           EXISTS (SELECT 1 FROM jobs_job, served
-                   WHERE state = 'queued' AND NOT held AND sent_at IS NULL AND queue = ANY(names)) AS is_owed
+           (SELECT COALESCE(json_object_agg(queue, json_build_array(messages, highest)), '{}') FROM ahead)::text
+               AS ahead,
+           ARRAY(SELECT asked.name FROM unnest(%(queues)s::text[]) AS asked (name)
+                 WHERE EXISTS (SELECT 1 FROM jobs_job
+                               WHERE state = 'queued' AND NOT held AND sent_at IS NULL AND queue = asked.name)) AS owed
     FROM pg_try_advisory_xact_lock(%(lock)s) AS is_ours WHERE is_ours
 """
 
 _NEXT = f"""
     SELECT {MESSAGE_COLUMNS}, {blocked("jobs_job")} AS is_blocked FROM jobs_job
     WHERE state = 'queued' AND sent_at IS NULL AND NOT held AND queue = ANY(%(queues)s)
+      AND id <> ALL(%(taken)s)
     ORDER BY priority DESC, run_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 """  # noqa: S608  (constants only)
 
 
-def _of_one_queue(owed: list[dict[str, Any]], highest: dict[str, int]) -> list[dict[str, Any]]:
-    """Those that may go now, of rows in their order. highest: by queue, the priority of what is ahead in it.
+@dataclass
+class Look:
+    """At one lane. groups: queues that the same workers take, and how many children those workers have.
 
-    Each queue is fetched by itself, so that of messages in two queues either may come first: what is in another queue
-    waits until the more urgent are with a child.
+    ahead: by queue, how many messages are in the broker or wait in a worker, and the highest priority of them.
+    owed: queues with unsent jobs. taken: ids of those that go now.
     """
-    if not owed:
-        return []
-    queue = owed[0]["queue"]
-    elsewhere = max((priority for name, priority in highest.items() if name != queue), default=-1)
-    return list(takewhile(lambda row: row["queue"] == queue and row["priority"] > elsewhere, owed))
+
+    groups: list[tuple[list[str], int]]
+    running: int
+    ahead: dict[str, tuple[int, int]]
+    owed: list[str]
+    taken: list[str] = field(default_factory=list)
+
+    def note(self, taken: list[dict[str, Any]]) -> None:
+        """These are ahead from now on."""
+        for row in taken:
+            self.taken.append(row["id"])
+            count, highest = self.ahead.get(row["queue"], (0, row["priority"]))
+            self.ahead[row["queue"]] = count + 1, max(highest, row["priority"])
 
 
 @dataclass
 class Window:
-    """One process' view of one lane. ahead: messages for each child of the lane's live workers."""
+    """One process' view of the queues that some workers of a lane take: nearly always of all queues of the lane.
+
+    ahead: messages for each child of these workers.
+    """
 
     lane: Lane
-    number: int
+    queues: list[str]
     ahead: int = LEAST_AHEAD
     was_full: bool = False
 
-    def take(self, cursor: Cursor) -> tuple[list[dict[str, Any]], bool] | None:
-        """Lock the rows whose turn it is. In a transaction of the caller's, who then sends them and notes it.
-
-        Also returns whether more wait for room. None while another process does the same.
-        """
-        values = {"queues": self.lane.queue_names, "lease": LEASE_SECONDS, "lock": LOCK + self.number}
-        cursor.execute(_LOOK, values)
-        found = rows(cursor)
-        if not found:
-            return None
-        look = found[0]
-        room = self._room(look["children"], look["ahead"], look["running"])
-        if room < 1 or not look["is_owed"]:
-            return [], look["is_owed"]
-        cursor.execute(_NEXT, {"queues": look["queues"], "limit": room})
+    def take(self, cursor: Cursor, look: Look, children: int) -> tuple[list[dict[str, Any]], bool]:
+        """Lock the rows whose turn it is. Also returns whether more wait for room."""
+        ahead = sum(look.ahead[queue][0] for queue in self.queues if queue in look.ahead)
+        is_owed = not set(self.queues).isdisjoint(look.owed)
+        room = self._room(children, ahead, look.running)
+        if room < 1 or not is_owed:
+            return [], is_owed
+        cursor.execute(_NEXT, {"queues": self.queues, "taken": look.taken, "limit": room})
         owed = rows(cursor)
-        taken = _of_one_queue(owed, json.loads(look["highest"]))
+        taken = self._of_one_queue(owed, look)
         # All that the last look sent is taken already, and there was more to send.
-        self._adapt(is_starved=look["ahead"] == 0 and self.was_full)
+        self._adapt(is_starved=ahead == 0 and self.was_full)
         self.was_full = len(taken) == room
         return taken, self.was_full or len(taken) < len(owed)
 
@@ -105,6 +112,19 @@ class Window:
             # A message for a child that is busy for long would keep it from another that is free.
             return children - running - ahead
         return self.ahead * children - ahead
+
+    def _of_one_queue(self, owed: list[dict[str, Any]], look: Look) -> list[dict[str, Any]]:
+        """Those that may go now, of rows in their order.
+
+        Workers fetch each queue by itself, so that of messages in two queues either may come first: what is in another
+        queue waits until the more urgent are with a child.
+        """
+        if not owed:
+            return []
+        queue = owed[0]["queue"]
+        others = [look.ahead[name][1] for name in self.queues if name in look.ahead and name != queue]
+        elsewhere = max(others, default=-1)
+        return list(takewhile(lambda row: row["queue"] == queue and row["priority"] > elsewhere, owed))
 
     def _adapt(self, *, is_starved: bool) -> None:
         grown = self.ahead * 2 if is_starved else self.ahead - 1
@@ -115,24 +135,46 @@ class Windows:
     """All lanes, as one process sees them."""
 
     def __init__(self) -> None:
-        self._lanes = [Window(lane, number) for number, lane in enumerate(LANES.values())]
+        self._windows: dict[tuple[str, ...], Window] = {}
         #: When to look again; None when nothing waits for room.
         self.pause: float | None = None
         #: Whether another process was at it, who may have looked a moment too early.
         self.was_busy = False
 
     def take(self, cursor: Cursor) -> list[dict[str, Any]]:
-        """Lock the rows of all lanes whose turn it is, as columns of a message and `is_blocked`."""
+        """Lock the rows of all lanes whose turn it is, as columns of a message and `is_blocked`.
+
+        In a transaction of the caller's, who then sends them and notes it.
+        """
         began = time.monotonic()
         taken: list[dict[str, Any]] = []
         is_more = self.was_busy = False
-        for window in self._lanes:
-            answer = window.take(cursor)
-            if answer is None:
+        for number, lane in enumerate(LANES.values()):
+            look = _look(cursor, lane, number)
+            if look is None:
                 self.was_busy = True
-            else:
-                taken += answer[0]
-                is_more |= answer[1]
+                continue
+            for queues, children in look.groups:
+                window = self._windows.setdefault(tuple(queues), Window(lane, queues))
+                found, more = window.take(cursor, look, children)
+                look.note(found)
+                taken += found
+                is_more |= more
         took = time.monotonic() - began
         self.pause = max(SHORTEST_PAUSE_SECONDS, took / SHARE) if is_more else None
         return taken
+
+
+def _look(cursor: Cursor, lane: Lane, number: int) -> Look | None:
+    """None while another process looks at the lane."""
+    cursor.execute(_LOOK, {"queues": lane.queue_names, "lease": LEASE_SECONDS, "lock": LOCK + number})
+    found = rows(cursor)
+    if not found:
+        return None
+    groups, ahead = json.loads(found[0]["groups"]), json.loads(found[0]["ahead"])
+    return Look(
+        groups=[(queues, int(children)) for queues, children in groups],
+        running=found[0]["running"],
+        ahead={queue: (count, highest) for queue, (count, highest) in ahead.items()},
+        owed=found[0]["owed"],
+    )

@@ -146,11 +146,11 @@ def test_maintenance_that_has_waited_for_long_goes_before_embedding(age):
 def a_worker():
     """A live worker on these queues, as its heartbeat tells."""
 
-    def report(*queues: str, children: int = 2) -> None:
+    def report(*queues: str, children: int = 2, name: str = "w@test") -> None:
         from jobs.worker.heartbeat import report
 
         with connection.cursor() as cursor:
-            report(cursor, name="w@test", queues=list(queues), children=children, memory=None)
+            report(cursor, name=name, queues=list(queues), children=children, memory=None)
 
     return report
 
@@ -222,6 +222,31 @@ def test_what_is_more_urgent_does_not_wait_for_what_is_ahead_in_another_queue(a_
     waiting_job("late", minutes=1, queue="embedding", priority=QUEUES["embedding"].priority, sent_at=None)
 
     assert taken(windows) == ["late"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_of_one_queue_do_not_wait_for_those_of_a_better_one(a_worker):
+    a_worker("embedding", "indexing", children=1)
+    a_worker("maintenance", children=1, name="other@test")
+    for n in range(6):
+        waiting_job(f"e{n}", minutes=9 - n, queue="embedding", priority=QUEUES["embedding"].priority, sent_at=None)
+        waiting_job(f"m{n}", minutes=9 - n, queue="maintenance", priority=QUEUES["maintenance"].priority, sent_at=None)
+    windows = Windows()
+
+    assert sorted(taken(windows)) == ["e0", "e1", "m0", "m1"]
+    assert taken(windows) == []
+    Job.objects.filter(pk="m0").update(state=State.SUCCEEDED, finished_at=timezone.now())
+    assert taken(windows) == ["m2"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_two_kinds_of_workers_take_is_sent_once(a_worker):
+    a_worker("embedding", "indexing", "maintenance", children=1)
+    a_worker("maintenance", children=1, name="other@test")
+    for n in range(6):
+        waiting_job(f"m{n}", minutes=9 - n, queue="maintenance", priority=QUEUES["maintenance"].priority, sent_at=None)
+
+    assert taken(Windows()) == ["m0", "m1"]
 
 
 @pytest.mark.django_db(transaction=True)
