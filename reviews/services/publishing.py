@@ -6,8 +6,8 @@ from typing import Any
 
 from reviews.github.client import GitHubClient
 from reviews.github.errors import GitHubError
-from reviews.models import PullRequestReview
-from reviews.services import posting
+from reviews.models import FindingState, PullRequestReview
+from reviews.services import posting, review_text
 from reviews.services.posting import MAX_POSTINGS, NOT_FOUND, PENDING, UNPROCESSABLE
 
 logger = logging.getLogger(__name__)
@@ -63,3 +63,27 @@ def _submit(client: GitHubClient, review: PullRequestReview, review_id: int) -> 
         posting.give_up(review)
         return False
     return True
+
+
+def comment_ids(client: GitHubClient, review: PullRequestReview, posted: int, *, last_attempt: bool) -> dict[int, int]:
+    """Our findings' comments at GitHub: by path and the mark in each. posted: the review's id there.
+
+    Raises GitHubError, but not at the last attempt: then what is not known is left out.
+    """
+    findings = list(review.findings.filter(state=FindingState.NEW, anchored=True))
+    if not findings:
+        return {}
+    try:
+        there = list(client.comments_of_review(review.repository.full_name, review.number, posted))
+    except GitHubError as exc:
+        if not last_attempt:
+            raise
+        logger.warning("The comments of review %s are not known: %s", review.pk, exc)
+        return {}
+    marks = {(finding.path, review_text.FINDING_MARK.format(finding.fingerprint)): finding.pk for finding in findings}
+    return {
+        pk: found.id
+        for found in there
+        for (path, mark), pk in marks.items()
+        if found.path == path and mark in found.body
+    }

@@ -290,7 +290,7 @@ def _posted(attempt: _Attempt, posted: int) -> dict[str, Any]:
     review = attempt.review
     with attempt.clock.step("post"):
         review.refresh_from_db()
-        comments = _comment_ids(attempt, posted)
+        comments = publishing.comment_ids(attempt.client, review, posted, last_attempt=attempt.last)
     _conclude(attempt)
     PullRequestReview.objects.filter(pk=review.pk).update(github_review_id=posted, may_be_pending=False)
     review_states.finish(review, attempt.since, {**review.step_seconds, **attempt.clock.seconds}, comments)
@@ -299,27 +299,6 @@ def _posted(attempt: _Attempt, posted: int) -> dict[str, Any]:
 
 def _check(attempt: _Attempt) -> Callable[[], None]:
     return lambda: review_states.check_running(attempt.review)
-
-
-def _comment_ids(attempt: _Attempt, posted: int) -> dict[int, int]:
-    """Our findings' comments at GitHub: by path and the mark in each. Raises GitHubError, but not at the very end."""
-    findings = list(attempt.review.findings.filter(state=FindingState.NEW, anchored=True))
-    if not findings:
-        return {}
-    try:
-        there = list(attempt.client.comments_of_review(attempt.repository.full_name, attempt.review.number, posted))
-    except GitHubError as exc:
-        if not attempt.last:
-            raise
-        logger.warning("The comments of review %s are not known: %s", attempt.review.pk, exc)
-        return {}
-    marks = {(finding.path, review_text.FINDING_MARK.format(finding.fingerprint)): finding.pk for finding in findings}
-    return {
-        pk: found.id
-        for found in there
-        for (path, mark), pk in marks.items()
-        if found.path == path and mark in found.body
-    }
 
 
 def _silent(attempt: _Attempt, outline: Outline) -> dict[str, Any]:
